@@ -1,0 +1,178 @@
+package transport
+
+import (
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+const upperHex = "0123456789ABCDEF"
+
+// MetadataURL returns where a role's metadata file lies below base:
+// VERSION.ROLE.json, or ROLE.json for version 0. Everything in role but letters,
+// digits and "_.-~" is percent-encoded, the slash included, so that no role name
+// leads out of base. It returns an error of code usage for a base that cannot be.
+func MetadataURL(base, role string, version int64) (string, error) {
+	prefix, err := below(base)
+	if err != nil {
+		return "", err
+	}
+	if version < 0 {
+		return "", tuferr.New(protocol.CodeUsage, "metadata version %d is negative", version)
+	}
+	name := escape(role, "") + ".json"
+	if version > 0 {
+		name = strconv.FormatInt(version, 10) + "." + name
+	}
+	return prefix + name, nil
+}
+
+// TargetURL returns where a target lies below base. hashPrefix, if not empty,
+// goes before the last segment (DIR/HASH.NAME, as in a consistent snapshot).
+// Segments are escaped so that the server sees exactly the target path; what a
+// URL path may hold as it is (RFC 3986, pchar) stays as other clients send it.
+// It returns the errors of [CheckTargetPath], and usage for a base that cannot be.
+func TargetURL(base, targetPath, hashPrefix string) (string, error) {
+	prefix, err := below(base)
+	if err != nil {
+		return "", err
+	}
+	if err := CheckTargetPath(targetPath); err != nil {
+		return "", err
+	}
+	if i := strings.LastIndexByte(targetPath, '/') + 1; hashPrefix != "" {
+		targetPath = targetPath[:i] + hashPrefix + "." + targetPath[i:]
+	}
+	return prefix + escape(targetPath, "/!$&'()*+,;=:@"), nil
+}
+
+// CheckTargetPath refuses, with code invalid_name, target paths that could name
+// anything but a file below the repository's targets, or mean different things
+// to a server, a file system and a terminal: empty or absolute ones, empty, "."
+// and ".." segments, backslashes, control characters, percent escapes and
+// invalid UTF-8.
+func CheckTargetPath(name string) error {
+	why := ""
+	switch {
+	case name == "":
+		why = "is empty"
+	case !utf8.ValidString(name):
+		why = "is not valid UTF-8"
+	case name[0] == '/':
+		why = "is absolute"
+	case strings.ContainsRune(name, '\\'):
+		why = "has a backslash"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		why = "has a control character"
+	case hasEscape(name):
+		why = "has a percent escape"
+	default:
+		for s := range strings.SplitSeq(name, "/") {
+			if s == "" || s == "." || s == ".." {
+				why = "has an empty, \".\" or \"..\" segment"
+			}
+		}
+	}
+	if why == "" {
+		return nil
+	}
+	e := tuferr.New(protocol.CodeInvalidName, "the target name %.200q %s", name, why)
+	e.Hint = "give the path as the repository lists it, such as plugins/acme/tool.1.0.tar.gz"
+	return e
+}
+
+// hasEscape tells whether s holds a percent sign with two hex digits.
+func hasEscape(s string) bool {
+	isHex := func(c byte) bool { return strings.IndexByte("0123456789abcdefABCDEF", c) >= 0 }
+	for i := 0; i+2 < len(s); i++ {
+		if s[i] == '%' && isHex(s[i+1]) && isHex(s[i+2]) {
+			return true
+		}
+	}
+	return false
+}
+
+// escape percent-encodes every byte of s that is neither unreserved (RFC 3986)
+// nor in keep.
+func escape(s, keep string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			strings.IndexByte("_.-~", c) >= 0, strings.IndexByte(keep, c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(upperHex[c>>4])
+			b.WriteByte(upperHex[c&15])
+		}
+	}
+	return b.String()
+}
+
+// below checks a base URL and returns it with one slash at its end.
+func below(base string) (string, error) {
+	u, err := parse(base)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(base, "?#") {
+		e := tuferr.New(protocol.CodeUsage, "a repository URL must not have a query or fragment")
+		e.URL = redact(u)
+		return "", e
+	}
+	return strings.TrimRight(base, "/") + "/", nil
+}
+
+// parse reads a URL and refuses what cannot be asked. Its error shows no secret.
+func parse(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		var detail *url.Error
+		if errors.As(err, &detail) {
+			// The outer error repeats the URL, passwords included.
+			err = detail.Err
+		}
+		e := tuferr.New(protocol.CodeUsage, "the repository URL cannot be understood")
+		e.Err, e.Hint = err, "give a URL such as https://example.com/repository"
+		return nil, e
+	}
+	if why := unusable(u); why != "" {
+		e := tuferr.New(protocol.CodeUsage, "the repository URL %s", why)
+		e.URL, e.Hint = redact(u), "give a URL such as https://example.com/repository"
+		return nil, e
+	}
+	return u, nil
+}
+
+// unusable says why a URL cannot be asked, or nothing.
+func unusable(u *url.URL) string {
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "is neither http nor https"
+	case u.Opaque != "" || u.Hostname() == "":
+		return "names no host"
+	case u.User != nil:
+		return "holds a user name; use a token or a client certificate"
+	case u.Fragment != "":
+		return "has a fragment"
+	}
+	return ""
+}
+
+// redact writes a URL without the parts that may hold secrets.
+func redact(u *url.URL) string {
+	c := *u
+	c.User, c.Fragment, c.RawFragment = nil, "", ""
+	if c.RawQuery != "" {
+		c.RawQuery = "redacted"
+	}
+	return c.String()
+}
