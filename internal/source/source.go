@@ -1,0 +1,163 @@
+// Package source gives the engines of one operation their bytes: every file is
+// fetched at most once and admitted before an engine sees it, so that both
+// engines judge the very same documents and the repository is asked once.
+package source
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/internal/verify"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// Trusted is the local side: what the trust store holds. Its methods return nil
+// for what is not there.
+type Trusted interface {
+	RootDoc() *admission.Doc
+	TimestampDoc() *admission.Doc
+	SnapshotDoc() *admission.Doc
+	RoleDoc(role string) *admission.Doc
+}
+
+// Remote is the repository.
+type Remote struct {
+	Client      *transport.Client
+	MetadataURL string
+	Limits      admission.Limits
+}
+
+// Source is the source of one operation. It implements [engine.Source].
+type Source struct {
+	remote  Remote
+	trusted Trusted
+
+	mu    sync.Mutex
+	files map[name]*file
+}
+
+type name struct {
+	role    string
+	version int64
+}
+
+// file is one answer of the repository, once it is there.
+type file struct {
+	mu   sync.Mutex
+	done bool
+	doc  *admission.Doc
+	err  error
+}
+
+// New returns the source of one operation over what the store trusts now.
+func New(remote Remote, trusted Trusted) *Source {
+	return &Source{remote: remote, trusted: trusted, files: map[name]*file{}}
+}
+
+// Remote implements [engine.Source]. An error is remembered like an answer,
+// unless it is the caller who gave up.
+func (s *Source) Remote(ctx context.Context, f engine.File) (*admission.Doc, error) {
+	entry := s.entry(name{f.Role, f.Version})
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	if !entry.done {
+		entry.doc, entry.err = s.fetch(ctx, f)
+		entry.done = tuferr.ClassOf(entry.err) != protocol.ClassCancelled
+	}
+	return entry.doc, entry.err
+}
+
+func (s *Source) entry(n name) *file {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files[n] == nil {
+		s.files[n] = &file{}
+	}
+	return s.files[n]
+}
+
+func (s *Source) fetch(ctx context.Context, f engine.File) (*admission.Doc, error) {
+	kind := admission.KindOf(f.Role)
+	limit := s.remote.Limits.Bytes(kind)
+	if f.Length > 0 {
+		limit = min(limit, f.Length)
+	}
+	url, err := transport.MetadataURL(s.remote.MetadataURL, f.Role, f.Version)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.remote.Client.Get(ctx, transport.Request{URL: url, Role: f.Role, Limit: limit})
+	if err != nil {
+		return nil, noNewerRoot(kind, err)
+	}
+	doc, err := admission.Parse(kind, raw, s.remote.Limits)
+	if e := tuferr.As(err); e != nil {
+		e.Role, e.URL = f.Role, url
+		if e.Code == protocol.CodeNotARepository {
+			e.Hint = "check the URL; a proxy or a log-in page may be answering in the repository's place"
+		}
+	}
+	return doc, err
+}
+
+// noNewerRoot tells the end of the root chain from an error: buckets and CDNs
+// that may not be listed say 403 where others say 404 (5.3.3).
+func noNewerRoot(kind admission.Kind, err error) error {
+	e := tuferr.As(err)
+	if kind != admission.KindRoot || e == nil || e.Code != protocol.CodeHTTPStatus {
+		return err
+	}
+	if e.Status != http.StatusNotFound && e.Status != http.StatusForbidden {
+		return err
+	}
+	end := tuferr.New(protocol.CodeNotFound, "no newer root")
+	end.Role, end.URL, end.Status = e.Role, e.URL, e.Status
+	return end
+}
+
+// Local implements [engine.Source].
+func (s *Source) Local(role string, root *admission.Doc) *admission.Doc {
+	switch admission.Kind(role) {
+	case admission.KindRoot:
+		return s.trusted.RootDoc()
+	case admission.KindTimestamp:
+		if !s.rotated(root) {
+			return s.trusted.TimestampDoc()
+		}
+		return nil
+	case admission.KindSnapshot:
+		if !s.rotated(root) {
+			return s.trusted.SnapshotDoc()
+		}
+		return nil
+	}
+	return s.trusted.RoleDoc(role)
+}
+
+// rotated says whether a root on the way from the trusted one to root took a
+// timestamp or snapshot key away (5.3.11).
+func (s *Source) rotated(root *admission.Doc) bool {
+	old := s.trusted.RootDoc()
+	for old.Version < root.Version {
+		next := root
+		if v := old.Version + 1; v < root.Version {
+			entry := s.entry(name{string(admission.KindRoot), v})
+			entry.mu.Lock()
+			next = entry.doc
+			entry.mu.Unlock()
+			if next == nil {
+				return true // Not a chain that this source served: trust less.
+			}
+		}
+		if verify.Rotated(old, next) {
+			return true
+		}
+		old = next
+	}
+	return false
+}
