@@ -1,0 +1,5 @@
+package pywrapper
+
+const hostEnv = "PYWRAPPER_TEST_HOST"
+
+func runHost() {}
