@@ -1,0 +1,166 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ragnos-labs/vault-tuf/repository"
+)
+
+func newInit(dir *string) *cobra.Command {
+	l := repository.DefaultLifetimes
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make a new repository",
+		Long: `Make a new repository in --dir, which must be missing or empty, with a new
+RSA-PSS-SHA256 key of 2048 bits for each of root, targets, snapshot and
+timestamp. The lifetimes are kept for later signatures.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := repository.Init(cmd.Context(), *dir, repository.Options{Lifetimes: l})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "made a repository in %s\ngive clients %s\nkeep %s secret\n", r.Dir(),
+				filepath.Join(r.Dir(), "root.json"), filepath.Join(r.Dir(), "keys"))
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.Var((*lifetime)(&l.Root), "root-lifetime", "how long root metadata is valid")
+	f.Var((*lifetime)(&l.Targets), "targets-lifetime", "how long targets metadata is valid")
+	f.Var((*lifetime)(&l.Snapshot), "snapshot-lifetime", "how long snapshot metadata is valid")
+	f.Var((*lifetime)(&l.Timestamp), "timestamp-lifetime", "how long timestamp metadata is valid")
+	return cmd
+}
+
+// lifetime is a duration flag that takes days too: 90d, 36h, 10m.
+type lifetime time.Duration
+
+func (l *lifetime) Type() string { return "duration" }
+
+func (l *lifetime) String() string {
+	if d := time.Duration(*l); d%(24*time.Hour) != 0 {
+		return d.String()
+	}
+	return fmt.Sprintf("%dd", time.Duration(*l)/(24*time.Hour))
+}
+
+// maxDays keeps a lifetime far from the end of time.Duration.
+const maxDays = 36500
+
+func (l *lifetime) Set(s string) error {
+	var d time.Duration
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 32)
+		if err != nil {
+			return fmt.Errorf("not a number of days")
+		}
+		d = time.Duration(min(n, maxDays+1)) * 24 * time.Hour
+	} else {
+		var err error
+		if d, err = time.ParseDuration(s); err != nil {
+			return fmt.Errorf("write it as 90d, 36h or 10m")
+		}
+	}
+	if d < repository.MinLifetime || d > maxDays*24*time.Hour {
+		return fmt.Errorf("must be between %s and %dd", repository.MinLifetime, maxDays)
+	}
+	*l = lifetime(d)
+	return nil
+}
+
+func newPublish(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "publish PLUGIN.tar.gz MANIFEST.json",
+		Short: "Check a plugin, add it to the repository and sign",
+		Long: `Check a plugin and its manifest, copy it into the repository as
+plugins/PUBLISHER/NAME.VERSION.tar.gz and sign. All of it or nothing; a published
+version is never overwritten.
+
+The manifest is a JSON object with name, version (semantic), publisher and
+description, and perhaps entryPoint (a file of the archive), minHostVersion and
+permissions (an array of strings). Other fields are kept. All of it is signed.
+
+The archive is refused if it has absolute paths, "..", links that lead outside,
+device files, too many entries, or unpacks to too much.`,
+		Args: exactly("PLUGIN.tar.gz", "MANIFEST.json"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := repository.Open(*dir, nil)
+			if err != nil {
+				return err
+			}
+			t, err := r.Publish(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "published %s\nsha256 %s, %d bytes, targets version %d\n",
+				t.Path, t.SHA256, t.Length, t.Version)
+			return nil
+		},
+	}
+}
+
+func newStatus(dir *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Verify the repository and say how long it is valid",
+		Long: `Verify the signed metadata and print version and expiry of each role. The exit
+code is 0 if clients can use the repository, even if a role expires soon, and 13
+if a role has expired.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := repository.Open(*dir, nil)
+			if err != nil {
+				return err
+			}
+			st, err := r.Status()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(st)
+			} else {
+				err = printStatus(cmd.OutOrStdout(), *dir, st)
+			}
+			if err != nil {
+				return err
+			}
+			return st.Err()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func printStatus(out io.Writer, dir string, st repository.Status) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "repository\t%s\nstatus\t%s\nplugins\t%d (%d bytes)\n\n", dir, st.Status, st.Targets, st.Bytes)
+	fmt.Fprintf(w, "role\tversion\texpires\tleft\n")
+	for _, r := range st.Roles {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", r.Role, r.Version, r.Expires.Format(time.RFC3339),
+			left(r.SecondsLeft))
+	}
+	for _, p := range st.Problems {
+		fmt.Fprintf(w, "\n%s\n", p)
+	}
+	return w.Flush()
+}
+
+// left is a number of seconds in days, or more exactly in the last two.
+func left(seconds int64) string {
+	d := time.Duration(seconds) * time.Second
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return d.String()
+}
