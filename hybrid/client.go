@@ -1,0 +1,214 @@
+package hybrid
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/engine/gotuf"
+	"github.com/ragnos-labs/vault-tuf/internal/source"
+	"github.com/ragnos-labs/vault-tuf/internal/store"
+	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// Client verifies and downloads targets of one repository. It is safe for
+// concurrent use, and so is one metadata directory for any number of clients
+// and processes.
+type Client struct {
+	opts   Options
+	http   *transport.Client
+	remote source.Remote
+	store  *store.Store
+	goTUF  engine.Engine
+	python *pythonEngine
+	brk    *breaker
+	events *events
+	status *statusBoard
+	flight flight
+
+	// ctx ends with Shutdown; every operation runs under it.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	pinned bool
+	cache  *targets.Cache
+	latest *session
+	calls  sync.WaitGroup
+	closed bool
+}
+
+// New makes a client. It reads options and environment, touches no disk and no
+// network and starts no process. The error is of class usage and names what is
+// wrong with the options.
+func New(opts Options) (*Client, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	httpOptions := o.HTTP
+	if httpOptions.Logger == nil {
+		httpOptions.Logger = o.Logger
+	}
+	hc, err := transport.New(httpOptions)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{opts: o, http: hc, status: &statusBoard{}, events: newEvents(o)}
+	c.remote = source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
+	c.store, err = store.Open(o.MetadataDir, store.Options{Limits: o.Limits, Logger: o.Logger, OnEvent: c.events.fromStore})
+	if err != nil {
+		return nil, err
+	}
+	c.goTUF = engine.Guard(gotuf.Engine{}, o.EngineTimeout)
+	c.python = newPythonEngine(o)
+	c.brk = newBreaker(o, c.events)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// Initialize pins the trusted root, if one was given, and loads the trust store.
+// It asks the repository nothing. Every other call does it by itself at first.
+// The error is no_root if there is no trusted root yet, bad_root or
+// root_conflict if the given one cannot be used.
+func (c *Client) Initialize(ctx context.Context) error {
+	return c.call(ctx, "initialize", func(ctx context.Context) error { return c.initialize(ctx) })
+}
+
+// Refresh brings the metadata of the top-level roles up to date (specification,
+// 5.3 to 5.6).
+func (c *Client) Refresh(ctx context.Context) error {
+	return c.call(ctx, "refresh", func(ctx context.Context) error {
+		_, err := c.fresh(ctx)
+		return err
+	})
+}
+
+// Lookup returns what verified metadata says about a target, without fetching
+// it. The error is of the family ErrNotFound if no role lists it.
+func (c *Client) Lookup(ctx context.Context, name string) (*TargetInfo, error) {
+	var info *TargetInfo
+	err := c.call(ctx, "lookup", func(ctx context.Context) error {
+		f, err := c.find(ctx, name)
+		if err == nil {
+			info = f.info
+		}
+		return err
+	})
+	return info, err
+}
+
+// List returns every target that a look-up would find, sorted by name. All
+// delegated roles are fetched and verified for it.
+func (c *Client) List(ctx context.Context) ([]TargetInfo, error) {
+	var list []TargetInfo
+	err := c.call(ctx, "list", func(ctx context.Context) (err error) {
+		list, err = c.list(ctx)
+		return err
+	})
+	return list, err
+}
+
+// VerifyAndDownloadPlugin returns the target's bytes as a file in the cache,
+// verified against signed metadata, whether they had to be fetched or not. On
+// error nothing is left under the target's name.
+func (c *Client) VerifyAndDownloadPlugin(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
+	var result *Result
+	err := c.call(ctx, "download", func(ctx context.Context) (err error) {
+		result, err = c.download(ctx, name, opts)
+		return err
+	})
+	return result, err
+}
+
+// Shutdown ends the client: calls in flight are cancelled, the worker is
+// stopped, connections are closed. It waits for all of that until ctx ends, and
+// may be called more than once. Calls after it fail with code usage.
+func (c *Client) Shutdown(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	done := make(chan struct{})
+	go func() {
+		c.calls.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return engine.Cancelled(ctx)
+	}
+	c.http.Close()
+	return c.python.close(ctx)
+}
+
+// call wraps every public call: it refuses what may not run, names the
+// operation in the error and keeps the status.
+func (c *Client) call(ctx context.Context, op string, do func(context.Context) error) error {
+	c.mu.Lock()
+	closed := c.closed
+	if !closed {
+		c.calls.Add(1)
+	}
+	c.mu.Unlock()
+	if closed {
+		return named(op, tuferr.New(protocol.CodeUsage, "the client has been shut down"))
+	}
+	defer c.calls.Done()
+	if c.opts.Mode == ModeOff {
+		e := tuferr.New(protocol.CodeDisabled, "client mode is off: every request is refused")
+		e.Hint = "set " + EnvMode + " to auto, go, python or dual"
+		return named(op, e)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(c.ctx, stop)()
+	err := do(ctx)
+	if err != nil && ctx.Err() != nil && tuferr.ClassOf(err) == protocol.ClassFault {
+		err = engine.Cancelled(ctx)
+	}
+	err = named(op, err)
+	c.status.note(err)
+	return err
+}
+
+// named returns err as an *Error that says which operation failed.
+func named(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := tuferr.As(err)
+	if e == nil {
+		e = tuferr.New(protocol.CodeInternal, "%w", err)
+	}
+	copied := *e
+	copied.Op = op
+	return &copied
+}
+
+// initialize pins the shipped root once.
+func (c *Client) initialize(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pinned {
+		return nil
+	}
+	root, err := c.opts.root(ctx, c.store)
+	if err != nil {
+		return err
+	}
+	if root != nil {
+		if err := c.store.Pin(ctx, root, c.opts.ReplaceRoot); err != nil {
+			return err
+		}
+	}
+	if _, err := c.store.View(ctx); err != nil {
+		return err
+	}
+	c.pinned = true
+	return nil
+}

@@ -1,0 +1,46 @@
+// Package hybrid is the client that an application embeds to install plugins
+// it must be able to trust. Every plugin is a target in a TUF repository. Two
+// independent implementations can verify it: go-tuf in this process, and
+// python-tuf in a supervised child process.
+//
+// Promise: the bytes the publisher signed, or a typed error; never anything
+// else, whatever breaks.
+//
+//	c, err := hybrid.New(hybrid.Options{RepositoryURL: url, Root: root})
+//	if err != nil { … }
+//	defer c.Shutdown(context.Background())
+//	plugin, err := c.VerifyAndDownloadPlugin(ctx, "plugins/acme/hello.1.0.0.tar.gz", hybrid.DownloadOptions{})
+//
+// # Modes
+//
+//	auto    go-tuf verifies; when it cannot do its work, python-tuf does (default)
+//	go, js  go-tuf alone
+//	python  python-tuf alone
+//	dual    both judge the same bytes and must agree; anything else fails closed
+//	off     every call is refused; nothing unverified is ever returned instead
+//
+// In auto only a fault lets python-tuf try: go-tuf crashed, took too long, or
+// cannot represent well-formed metadata. A verdict (not signed, rolled back,
+// expired, hash mismatch, …) is final. python-tuf then verifies everything from
+// scratch over the very same bytes, and the host checks thresholds, versions,
+// hashes, expiry and delegations itself before it believes either engine. A
+// circuit breaker remembers faults: after a number of them, each answered by
+// python-tuf, calls go straight there until a probe finds go-tuf well again.
+//
+// # Errors
+//
+// Every error is an [*Error]; errors.As finds it and with it the evidence: role,
+// trusted and received version, digest, engine, section of the specification.
+// errors.Is finds the family:
+//
+//	ErrVerdict    refused for good: do not install; tell the publisher. Its members:
+//	              ErrUnsigned, ErrRollback, ErrExpired, ErrMismatch, ErrMalformed,
+//	              ErrExpectedHash, ErrRootConflict, ErrDisagreement
+//	ErrNotFound   verified metadata does not list the target: check the name
+//	ErrTransport  the repository could not be asked: try again later
+//	ErrStale      offline for longer than MaxMetadataAge
+//	ErrLocal      a directory, lock or trusted root of this machine is in the way
+//	ErrFault      no engine could do its work: see Status, and doctor of ragnos-tuf
+//	ErrUsage      the call or an option is wrong, or the mode is off
+//	ErrCancelled  the context ended
+package hybrid

@@ -1,0 +1,170 @@
+package hybrid
+
+import (
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// The environment fills what the options leave unset.
+const (
+	EnvMode        = "RAGNOS_TUF_CLIENT"
+	EnvPython      = "RAGNOS_PYTHON_BIN"
+	EnvRepoURL     = "RAGNOS_TUF_REPO_URL"
+	EnvMetadataDir = "RAGNOS_TUF_METADATA_DIR"
+	EnvCacheDir    = "RAGNOS_TUF_CACHE_DIR"
+	EnvRoot        = "RAGNOS_TUF_ROOT"
+)
+
+// The defaults.
+const (
+	DefaultRepoURL         = "http://localhost:8080"
+	DefaultMetadataDir     = "./tuf-metadata"
+	DefaultCacheDir        = "./tuf-cache"
+	DefaultEngineTimeout   = 30 * time.Second
+	DefaultBreakerFailures = 3
+	DefaultBreakerCoolDown = 30 * time.Second
+	DefaultMaxRoots        = 1024
+	DefaultMaxRoles        = 64
+	DefaultMaxMetadataAge  = 24 * time.Hour
+)
+
+// HTTPOptions configure the HTTP stack: deadlines, retries, credentials.
+type HTTPOptions = transport.Options
+
+// Limits bound metadata files before anything in them is believed.
+type Limits = admission.Limits
+
+// Options configure a [Client]. The zero value is safe: it takes everything
+// from the environment and the defaults, and refuses to work until a trusted
+// root has been given.
+type Options struct {
+	// RepositoryURL is the repository: metadata lies below its /metadata/,
+	// targets below its /targets/. MetadataURL and TargetsURL override either.
+	RepositoryURL, MetadataURL, TargetsURL string
+	// MetadataDir is the trust store, CacheDir where verified targets lie. Both
+	// are made when needed and may be shared by any number of processes.
+	MetadataDir, CacheDir string
+
+	// Root is the trusted root metadata that the application ships. The first one
+	// pins the trust store. If nil, the file named by RAGNOS_TUF_ROOT is read if
+	// the store has none yet.
+	Root []byte
+	// ReplaceRoot lets Root take the place of another pinned root, and
+	// quarantines everything trusted under that one.
+	ReplaceRoot bool
+
+	// Mode says which engines answer.
+	Mode Mode
+	// Python is the interpreter for python-tuf. If empty: RAGNOS_PYTHON_BIN,
+	// then the private environment made by "ragnos-tuf python install", then
+	// python3 in PATH.
+	Python string
+	// EngineTimeout bounds one engine's own work for one request, time spent
+	// waiting for the network excluded.
+	EngineTimeout time.Duration
+	// BreakerFailures faults of go-tuf in a row, each answered by python-tuf,
+	// open the breaker; after BreakerCoolDown one call probes go-tuf again.
+	BreakerFailures uint32
+	BreakerCoolDown time.Duration
+
+	// RefreshInterval is how long verified metadata answers without asking the
+	// repository again. 0 asks for every call; calls that run at the same time
+	// share one refresh.
+	RefreshInterval time.Duration
+	// MaxMetadataAge is how long after the last verified refresh cached targets
+	// may be served while the repository cannot be reached; negative never.
+	// Metadata that has expired is never used.
+	MaxMetadataAge time.Duration
+	// MaxRoots bounds the new root versions of one refresh, MaxRoles the
+	// delegated roles visited for one target.
+	MaxRoots, MaxRoles int
+	// Limits bound metadata files.
+	Limits Limits
+	// HTTP configures the HTTP stack.
+	HTTP HTTPOptions
+
+	// Logger gets what is worth debugging; nil means none.
+	Logger *slog.Logger
+	// OnEvent is called for every security relevant event, in order and never
+	// concurrently. It must not block and must not call the client.
+	OnEvent func(Event)
+	// Now is the clock; nil means time.Now. The start time of every update is
+	// taken from it (specification, 5.1).
+	Now func() time.Time
+}
+
+// withDefaults fills in the environment and the defaults and checks the rest.
+func (o Options) withDefaults() (Options, error) {
+	fromEnv(&o.Python, EnvPython, "")
+	fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
+	fromEnv(&o.MetadataDir, EnvMetadataDir, DefaultMetadataDir)
+	fromEnv(&o.CacheDir, EnvCacheDir, DefaultCacheDir)
+	mode := string(o.Mode)
+	fromEnv(&mode, EnvMode, string(ModeAuto))
+	var err error
+	if o.Mode, err = ParseMode(mode); err != nil {
+		return o, err
+	}
+	base := strings.TrimSuffix(o.RepositoryURL, "/")
+	setDefault(&o.MetadataURL, base+"/metadata")
+	setDefault(&o.TargetsURL, base+"/targets")
+	for _, u := range []*string{&o.MetadataURL, &o.TargetsURL} {
+		if err := checkURL(*u); err != nil {
+			return o, err
+		}
+		*u = strings.TrimSuffix(*u, "/")
+	}
+	setDefault(&o.EngineTimeout, DefaultEngineTimeout)
+	setDefault(&o.BreakerFailures, DefaultBreakerFailures)
+	setDefault(&o.BreakerCoolDown, DefaultBreakerCoolDown)
+	setDefault(&o.MaxRoots, DefaultMaxRoots)
+	setDefault(&o.MaxRoles, DefaultMaxRoles)
+	setDefault(&o.MaxMetadataAge, DefaultMaxMetadataAge)
+	if o.EngineTimeout < 0 || o.BreakerCoolDown < 0 || o.RefreshInterval < 0 || o.MaxRoots < 0 || o.MaxRoles < 0 {
+		return o, tuferr.New(protocol.CodeUsage, "options: a duration or bound is negative")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Root = append([]byte(nil), o.Root...)
+	return o, nil
+}
+
+func fromEnv(field *string, name, otherwise string) {
+	if *field == "" {
+		*field = os.Getenv(name)
+	}
+	setDefault(field, otherwise)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil {
+		return nil
+	}
+	shown := "the URL"
+	if err == nil {
+		shown = u.Redacted()
+	}
+	e := tuferr.New(protocol.CodeUsage, "%s is not a repository URL", shown)
+	e.Hint = "give an http or https URL without user name, such as https://plugins.example.com"
+	return e
+}

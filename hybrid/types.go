@@ -1,0 +1,114 @@
+package hybrid
+
+import (
+	"encoding/json"
+	"os"
+	"time"
+)
+
+// Versions are the metadata versions that an answer rests on.
+type Versions struct {
+	Root      int64 `json:"root"`
+	Timestamp int64 `json:"timestamp"`
+	Snapshot  int64 `json:"snapshot"`
+	Targets   int64 `json:"targets"`
+}
+
+// TargetInfo is what verified metadata says about a target.
+type TargetInfo struct {
+	// Name is the target path, Role the targets role that lists it.
+	Name string `json:"name"`
+	Role string `json:"role"`
+	// Length is in bytes; Hashes are lower-case hex by algorithm.
+	Length int64             `json:"length"`
+	Hashes map[string]string `json:"hashes"`
+	// Custom is the publisher's own JSON object, nil if there is none.
+	Custom json.RawMessage `json:"custom,omitempty"`
+	// Engine is "go", "python" or, in dual mode, "go+python": who verified it.
+	Engine string `json:"engine"`
+	// Versions are those of the metadata it was found in.
+	Versions Versions `json:"versions"`
+	// Offline says that the repository could not be reached and the answer comes
+	// from metadata verified before that has not expired.
+	Offline bool `json:"offline,omitempty"`
+}
+
+// Result is a verified plugin on disk.
+type Result struct {
+	TargetInfo
+	// Path is the file in the cache, readable by this user only. Whoever may
+	// write there can change it after it was verified: use Open and Path at once.
+	Path string `json:"path"`
+	// FromCache says that no bytes had to be fetched; they were hashed again.
+	FromCache bool `json:"from_cache"`
+	// Fallback says why the primary engine did not answer, "" if it did.
+	Fallback string `json:"fallback,omitempty"`
+}
+
+// Open opens the verified file for reading.
+func (r *Result) Open() (*os.File, error) { return os.Open(r.Path) }
+
+// DownloadOptions are the options of one download.
+type DownloadOptions struct {
+	// ExpectedHash is what the caller expects the target's SHA-256 to be, as
+	// "sha256:HEX" or HEX. It is compared with the signed hash before anything is
+	// fetched.
+	ExpectedHash string
+	// Progress is called with the bytes that have arrived and the signed length.
+	Progress func(done, total int64)
+}
+
+// Status tells how a client is doing.
+type Status struct {
+	Mode Mode `json:"mode"`
+	// Engine is the engine that the next call goes to: "go", "python", "go+python" or "none".
+	Engine  string        `json:"engine"`
+	Breaker BreakerStatus `json:"breaker"`
+	Worker  WorkerStatus  `json:"worker"`
+	// LastRefresh is the start of the last verified refresh, zero if there was none.
+	LastRefresh time.Time    `json:"last_refresh,omitzero"`
+	Roles       []RoleStatus `json:"roles"`
+	// LastError is the last call's error, "" if it succeeded; LastFallback why
+	// go-tuf was last passed over.
+	LastError    string `json:"last_error,omitempty"`
+	LastFallback string `json:"last_fallback,omitempty"`
+	MetadataURL  string `json:"metadata_url"`
+	TargetsURL   string `json:"targets_url"`
+	MetadataDir  string `json:"metadata_dir"`
+	CacheDir     string `json:"cache_dir"`
+}
+
+// BreakerStatus is the state of the circuit breaker around go-tuf: "closed",
+// "half-open" or "open".
+type BreakerStatus struct {
+	State               string `json:"state"`
+	Requests            uint32 `json:"requests"`
+	TotalSuccesses      uint32 `json:"total_successes"`
+	TotalFailures       uint32 `json:"total_failures"`
+	ConsecutiveFailures uint32 `json:"consecutive_failures"`
+}
+
+// WorkerStatus is the state of the python worker.
+type WorkerStatus struct {
+	// State is "not needed", "stopped", "starting", "ready", "backing off",
+	// "closed" or "unavailable".
+	State string `json:"state"`
+	// Python is the interpreter's path and Source where it was found.
+	Python string `json:"python,omitempty"`
+	Source string `json:"source,omitempty"`
+	PID    int    `json:"pid,omitempty"`
+	// Versions maps component to version, once the worker has greeted.
+	Versions map[string]string `json:"versions,omitempty"`
+	Restarts int               `json:"restarts"`
+	// RSS is the worker's resident memory in bytes, 0 if unknown.
+	RSS int64 `json:"rss_bytes,omitempty"`
+	// Error says why there is no worker.
+	Error string `json:"error,omitempty"`
+}
+
+// RoleStatus is one role of the trust store.
+type RoleStatus struct {
+	Name    string    `json:"name"`
+	Version int64     `json:"version"`
+	Expires time.Time `json:"expires"`
+}
