@@ -1,0 +1,331 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/internal/verify"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// syncers is how many temporaries are written at a time.
+const syncers = 8
+
+// CommitInfo says what kind of operation is committed.
+type CommitInfo struct {
+	// Start is the operation's update start time (5.1). Zero leaves the clock
+	// floor and the time of the last refresh alone.
+	Start time.Time
+	// Complete says that everything up to the top-level targets was verified.
+	Complete bool
+}
+
+// Commit makes what was verified from view v the trusted state. It holds the
+// lock while it writes, never while anybody waits for a network. It checks all
+// versions against the floors once more: what comes before the first one that
+// is too low is kept, and the error is the verdict rollback.
+//
+// The error is contention, and nothing is written, if another process has
+// committed something else since the view was taken: take a new view and start
+// again. That it has committed the same does no harm. Other errors: locked,
+// local_io, disk_full, permissions; after those the store holds a prefix of
+// what was to be written, and the next call works. Documents are not changed.
+func (s *Store) Commit(ctx context.Context, v *View, out *engine.Outcome, info CommitInfo) error {
+	return s.locked(ctx, func(x *session) error {
+		st, err := x.load()
+		if err != nil {
+			return err
+		}
+		p, err := x.plan(st, v, out, info)
+		if err != nil {
+			return err
+		}
+		if p.refused != nil {
+			x.rollback(p.refused)
+		}
+		if err := x.apply(p); err != nil {
+			return err
+		}
+		return p.refused
+	})
+}
+
+// file is a file to write. doc is set if its content is metadata.
+type file struct {
+	path, role string
+	data       []byte
+	doc        *admission.Doc
+}
+
+// plan is what a commit writes, in the order of its fields.
+type plan struct {
+	history []file
+	// rotatedBy is the root that rotated keys, nil if none did.
+	rotatedBy *admission.Doc
+	rest      []file
+	// refused is the rollback that ended the plan early.
+	refused error
+}
+
+// plan decides what to write. Its error means that nothing may be written.
+func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo) (*plan, error) {
+	final, err := follow(v.Root, out.Roots)
+	if err != nil {
+		return nil, err
+	}
+	if info.Complete && (out.Timestamp == nil || out.Snapshot == nil) {
+		return nil, tuferr.New(protocol.CodeInternal, "a complete refresh without timestamp or snapshot")
+	}
+	p := &plan{}
+	chain := st.chain[:len(st.chain):len(st.chain)]
+	for _, root := range out.Roots {
+		if root.Version > st.root().Version {
+			chain = append(chain, root)
+			p.history = append(p.history, file{path: x.historyPath(root.Version), role: "root", data: root.Raw, doc: root})
+		}
+	}
+	if rotated(st.record.Floors, chain) {
+		p.rotatedBy, st.timestamp, st.snapshot = final, nil, nil
+	}
+	if err := contended(st, v, out, final); err != nil {
+		return nil, err
+	}
+	floors := st.record.Floors.After(chain...)
+	var files []file
+	files, floors, p.refused = x.accept(st, floors, final, out, info)
+
+	r := record{Anchor: st.anchor.SHA256, AnchorVersion: st.anchor.Version, Floors: floors}
+	if !r.equal(st.record) {
+		data, err := seal(r)
+		if err != nil {
+			return nil, err
+		}
+		p.rest = append(p.rest, file{path: x.floorsPath(), data: data})
+	}
+	if root := chain[len(chain)-1]; len(p.history) > 0 && !x.newerExport(root) {
+		p.rest = append(p.rest, file{path: x.public("root.json"), role: "root", data: root.Raw, doc: root})
+	}
+	p.rest = append(p.rest, files...)
+	if p.refused != nil || !info.Complete || info.Start.IsZero() {
+		return p, nil
+	}
+	if now := st.clock.advance(info.Start, final, out); !now.Floor.Equal(st.clock.Floor) || !now.LastRefresh.Equal(st.clock.LastRefresh) {
+		data, err := seal(now)
+		if err != nil {
+			return nil, err
+		}
+		p.rest = append(p.rest, file{path: x.clockPath(), data: data})
+	}
+	return p, nil
+}
+
+// follow checks that roots continue from trusted (5.3.4, 5.3.5).
+func follow(trusted *admission.Doc, roots []*admission.Doc) (*admission.Doc, error) {
+	for _, next := range roots {
+		if err := verify.RootStep(trusted, next); err != nil {
+			return nil, err
+		}
+		trusted = next
+	}
+	return trusted, nil
+}
+
+// contended compares what is stored now with what the view saw and with what is
+// to be stored. What a rotation forgets is stored no more.
+func contended(st *state, v *View, out *engine.Outcome, final *admission.Doc) error {
+	for _, c := range []struct {
+		role             string
+		now, saw, writes *admission.Doc
+	}{
+		{"root", st.anchor, v.Anchor, nil},
+		{"root", st.root(), v.Root, final},
+		{"timestamp", st.timestamp, v.Timestamp, out.Timestamp},
+		{"snapshot", st.snapshot, v.Snapshot, out.Snapshot},
+	} {
+		if c.now != nil && !same(c.now, c.saw) && !same(c.now, c.writes) {
+			return contention(c.role)
+		}
+	}
+	return nil
+}
+
+func same(a, b *admission.Doc) bool { return a != nil && b != nil && a.SHA256 == b.SHA256 }
+
+func contention(role string) error {
+	e := tuferr.New(protocol.CodeContention, "another process has changed what is trusted meanwhile")
+	e.Role, e.Hint = role, "start again from what is trusted now"
+	return e
+}
+
+// accept returns the files to write below root and the floors that hold then,
+// up to the first version that goes back.
+func (x *session) accept(st *state, f Floors, final *admission.Doc, out *engine.Outcome, info CommitInfo) ([]file, Floors, error) {
+	var files []file
+	add := func(name, role string, doc *admission.Doc) {
+		files = append(files, file{path: x.public(name), role: role, data: doc.Raw, doc: doc})
+	}
+	// What is stored already may lag behind its floor, but a complete refresh must
+	// not end there.
+	checked := func(doc, stored *admission.Doc) bool { return info.Complete || !same(doc, stored) }
+
+	ts, snap := out.Timestamp, out.Snapshot
+	if ts == nil {
+		return nil, f, nil
+	}
+	if err := f.CheckRoot(final); err != nil {
+		return nil, f, err
+	}
+	if checked(ts, st.timestamp) {
+		if err := f.CheckTimestamp(ts); err != nil {
+			return files, f, err
+		}
+		f = f.withTimestamp(ts)
+	}
+	if !same(ts, st.timestamp) {
+		add("timestamp.json", "timestamp", ts)
+	}
+	if snap == nil {
+		return files, f, nil
+	}
+	if checked(snap, st.snapshot) {
+		if err := f.CheckSnapshot(snap); err != nil {
+			return files, f, err
+		}
+		f = f.withSnapshot(snap)
+	}
+	if !same(snap, st.snapshot) {
+		add(snapshotFile, "snapshot", snap)
+	}
+	names := newFileNames(f)
+	written := map[string]bool{}
+	for _, v := range out.Targets {
+		name := names.of(v.Role)
+		if written[name] || admission.KindOf(v.Role) != admission.KindTargets {
+			continue
+		}
+		stored := x.stored(x.public(name), v.Doc)
+		if info.Complete || !stored {
+			if err := f.CheckTargets(v.Role, v.Doc); err != nil {
+				return files, f, err
+			}
+		}
+		if !stored {
+			add(name, v.Role, v.Doc)
+		}
+		written[name] = true
+	}
+	return files, f, nil
+}
+
+// stored reports whether a targets file holds the document already.
+func (x *session) stored(path string, doc *admission.Doc) bool {
+	have, err := x.read(path, admission.KindTargets)
+	return err == nil && same(have, doc)
+}
+
+// newerExport reports whether root.json is a newer version of the chain than
+// root: the history is being fetched again and has not come so far.
+func (x *session) newerExport(root *admission.Doc) bool {
+	have, err := x.read(x.public("root.json"), admission.KindRoot)
+	return err == nil && have.Version > root.Version
+}
+
+// apply writes a plan: temporaries first, then the renames in order, and the
+// files that a rotation forgets in between.
+func (x *session) apply(p *plan) (err error) {
+	all := append(p.history[:len(p.history):len(p.history)], p.rest...)
+	if len(all) == 0 {
+		return nil
+	}
+	staged, err := x.stage(all)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			discard(staged)
+		}
+	}()
+	if err := x.publish(p.history, staged[:len(p.history)]); err != nil {
+		return err
+	}
+	if p.rotatedBy != nil {
+		if err := x.forget(p.rotatedBy); err != nil {
+			return err
+		}
+	}
+	if err := x.publish(p.rest, staged[len(p.history):]); err != nil {
+		return err
+	}
+	return x.syncDirs(all)
+}
+
+// putAll writes files in order.
+func (x *session) putAll(files []file) error { return x.apply(&plan{rest: files}) }
+
+// stage writes and syncs a temporary for each file. After an error none is left.
+func (x *session) stage(files []file) (tmp []string, err error) {
+	var g errgroup.Group
+	g.SetLimit(syncers)
+	for i, f := range files {
+		path := filepath.Join(x.tmpDir(), fmt.Sprint(i))
+		tmp = append(tmp, path)
+		g.Go(func() error { return x.disk.write(path, f.data) })
+	}
+	if err := g.Wait(); err != nil {
+		discard(tmp)
+		return nil, err
+	}
+	return tmp, nil
+}
+
+// discard removes temporaries as well as it can; the next session sweeps the rest.
+func discard(tmp []string) {
+	for _, path := range tmp {
+		_ = os.Remove(path)
+	}
+}
+
+// publish renames temporaries to their places, in order.
+func (x *session) publish(files []file, staged []string) error {
+	for i, f := range files {
+		if err := x.clear(f.path, f.role); err != nil {
+			return err
+		}
+		if err := x.disk.rename(staged[i], f.path); err != nil {
+			return err
+		}
+		if f.doc == nil {
+			continue
+		}
+		if fi, err := os.Stat(f.path); err == nil {
+			x.remember(f.path, f.doc, fi)
+		}
+	}
+	return nil
+}
+
+// syncDirs makes the renames durable, the private directories first.
+func (x *session) syncDirs(files []file) error {
+	changed := map[string]bool{}
+	for _, f := range files {
+		changed[filepath.Dir(f.path)] = true
+	}
+	for _, dir := range []string{x.historyDir(), x.private, x.dir} {
+		if !changed[dir] {
+			continue
+		}
+		if err := x.disk.syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}

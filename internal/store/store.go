@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// lockPoll is how often a waiting process asks for the lock, which is held for
+// milliseconds.
+const lockPoll = 3 * time.Millisecond
+
+// maxCached bounds the parsed files that a store keeps in memory.
+const maxCached = 256
+
+// Options are what a store can be told.
+type Options struct {
+	// Limits bound the metadata that is read back; zero fields mean defaults.
+	Limits admission.Limits
+	// Logger receives the events as log records; nil discards them.
+	Logger *slog.Logger
+	// OnEvent is called for each event by the goroutine whose call caused it, after
+	// the lock is released; nil ignores them. It must be safe for concurrent use.
+	OnEvent func(Event)
+}
+
+// Store is a trust store on disk. It is safe for concurrent use, also by other
+// processes and by other Stores of the same directory.
+type Store struct {
+	dir, private string
+	limits       admission.Limits
+	log          *slog.Logger
+	onEvent      func(Event)
+	disk         disk
+
+	// turn is the lock among the goroutines of this Store.
+	turn chan struct{}
+	// What was read before, owned by whose turn it is: the verified root history
+	// and the floors file.
+	chain      []*admission.Doc
+	record     record
+	recordInfo os.FileInfo
+
+	mu       sync.Mutex
+	cache    map[string]cached
+	suspects map[string]string // path → role, found damaged outside the lock
+}
+
+// cached is a file that was admitted before.
+type cached struct {
+	info os.FileInfo
+	doc  *admission.Doc
+}
+
+// Open returns the trust store in a directory, which need not exist. It touches
+// no file. The error is local_io if dir has no absolute form.
+func Open(dir string, o Options) (*Store, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, localError(err, dir)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Store{
+		dir: abs, private: filepath.Join(abs, ".ragnos"),
+		limits: o.Limits, log: o.Logger, onEvent: o.OnEvent,
+		turn:  make(chan struct{}, 1),
+		cache: map[string]cached{}, suspects: map[string]string{},
+	}, nil
+}
+
+// session is what one call does while it holds the lock.
+type session struct {
+	*Store
+	events []Event
+}
+
+func (x *session) event(e Event) { x.events = append(x.events, e) }
+
+// locked runs f while no other goroutine or process uses the store. It waits
+// until ctx ends, and then returns the error locked.
+func (s *Store) locked(ctx context.Context, f func(*session) error) error {
+	x := &session{Store: s}
+	defer func() { s.emit(x.events) }()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return s.stillLocked(ctx)
+	}
+	fl, err := s.flock(ctx)
+	if err != nil {
+		return localError(err, s.dir)
+	}
+	if err := f(x); err != nil {
+		_ = fl.Close() // closing the file releases the lock in any case
+		return localError(err, s.dir)
+	}
+	return localError(fl.Close(), s.dir)
+}
+
+// flock takes the kernel's lock. The kernel releases it when the process dies,
+// so it is never stolen.
+func (s *Store) flock(ctx context.Context) (*flock.Flock, error) {
+	path := filepath.Join(s.private, "lock")
+	for {
+		fl := flock.New(path, flock.SetPermissions(fileMode))
+		ok, err := fl.TryLockContext(ctx, lockPoll)
+		if ctx.Err() != nil && !ok {
+			return nil, s.stillLocked(ctx)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, noRoot(s.dir)
+		}
+		if err != nil {
+			return nil, err
+		}
+		// A lock file that somebody deleted locks out nobody else.
+		mine, err1 := fl.Stat()
+		now, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(mine, now) {
+			return fl, nil
+		}
+		if err := fl.Unlock(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *Store) stillLocked(ctx context.Context) error {
+	e := tuferr.New(protocol.CodeLocked, "trust store: waited for the lock: %w", ctx.Err())
+	e.Path = filepath.Join(s.private, "lock")
+	e.Hint = "another process uses this metadata directory; the lock goes with it, so do not delete the file"
+	return e
+}
+
+func noRoot(dir string) error {
+	e := tuferr.New(protocol.CodeNoRoot, "the trust store has no trusted root")
+	e.Path = dir
+	e.Hint = "give the root metadata that came with the application"
+	return e
+}
+
+// The files of the store.
+
+func (s *Store) public(name string) string { return filepath.Join(s.dir, name) }
+func (s *Store) anchorPath() string        { return filepath.Join(s.private, "anchor.json") }
+func (s *Store) floorsPath() string        { return filepath.Join(s.private, "floors") }
+func (s *Store) clockPath() string         { return filepath.Join(s.private, "clock") }
+func (s *Store) tmpDir() string            { return filepath.Join(s.private, "tmp") }
+func (s *Store) historyDir() string        { return filepath.Join(s.private, "history") }
+func (s *Store) quarantineDir() string     { return filepath.Join(s.private, "quarantine") }
+
+// cachedDoc returns the document of a file that has not changed since it was
+// admitted.
+func (s *Store) cachedDoc(path string) *admission.Doc {
+	s.mu.Lock()
+	c, ok := s.cache[path]
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	if fi, err := os.Stat(path); err != nil || !sameFile(fi, c.info) {
+		return nil
+	}
+	return c.doc
+}
+
+func (s *Store) remember(path string, doc *admission.Doc, info os.FileInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.cache[path]; !known && len(s.cache) >= maxCached {
+		for other := range s.cache {
+			delete(s.cache, other)
+			break
+		}
+	}
+	s.cache[path] = cached{info: info, doc: doc}
+}
+
+// read returns the admitted file at path, from memory if it has not changed.
+// Errors as readBounded.
+func (s *Store) read(path string, kind admission.Kind) (*admission.Doc, error) {
+	if doc := s.cachedDoc(path); doc != nil && doc.Kind == kind {
+		return doc, nil
+	}
+	doc, info, err := readDoc(path, kind, s.limits)
+	if err != nil {
+		return nil, err
+	}
+	s.remember(path, doc, info)
+	return doc, nil
+}
