@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -24,11 +25,15 @@ func localError(doing, path string, err error) error {
 	return e
 }
 
-// bare drops the path from a file system error; the message has it already.
+// bare drops the paths from a file system error; the message has them already.
 func bare(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err
+	}
+	var l *os.LinkError
+	if errors.As(err, &l) {
+		return l.Err
 	}
 	return err
 }

@@ -241,6 +241,20 @@ func TestStreamMemoryIsConstant(t *testing.T) {
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20), "bytes allocated by three passes")
 }
 
+// What lies under the name and cannot be removed is said, not overwritten.
+func TestNameIsTakenByADirectory(t *testing.T) {
+	c := open(t)
+	b := []byte("whole")
+	path := c.path(wantOf(b))
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "sub"), 0o700))
+	_, ok := c.Find(background, wantOf(b))
+	require.False(t, ok)
+	_, err := c.Fetch(background, wantOf(b), bytesOf(b), nil)
+	require.Equal(t, protocol.CodeLocalIO, tuferr.CodeOf(err))
+	require.Contains(t, err.Error(), "cannot write "+path)
+	require.Empty(t, files(t, c.dir))
+}
+
 func TestLocalErrorsAreTyped(t *testing.T) {
 	e := tuferr.As(localError("write", "some/file", &os.PathError{Op: "write", Path: "some/file", Err: errors.New("odd")}))
 	require.Equal(t, protocol.CodeLocalIO, e.Code)
