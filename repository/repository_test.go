@@ -1,0 +1,343 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"go.uber.org/goleak"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	helloArchive  = "../testdata/plugins/hello-world.1.0.0.tar.gz"
+	helloManifest = "../testdata/plugins/hello-world.1.0.0.json"
+	helloPath     = "plugins/ragnos/hello-world.1.0.0.tar.gz"
+)
+
+// testClock is a clock that stands still until it is moved.
+type testClock struct{ now time.Time }
+
+func (c *testClock) Now() time.Time { return c.now }
+
+func newTestRepository(t *testing.T) (*Repository, *testClock) {
+	t.Helper()
+	clock := &testClock{time.Date(2030, 1, 2, 3, 4, 5, 678, time.UTC)}
+	r, err := Init(t.Context(), filepath.Join(t.TempDir(), "repo"), Options{Clock: clock.Now})
+	require.NoError(t, err)
+	return r, clock
+}
+
+func requireCode(t *testing.T, err error, code protocol.Code) *Error {
+	t.Helper()
+	require.ErrorIs(t, err, tuferr.OfCode(code), "%v", err)
+	return tuferr.As(err)
+}
+
+func listFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	require.NoError(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			rel, _ := filepath.Rel(dir, p)
+			all = append(all, rel)
+		}
+		return err
+	}))
+	return all
+}
+
+func TestInitMakesAWholeRepository(t *testing.T) {
+	r, clock := newTestRepository(t)
+	require.Equal(t, []string{
+		".lock", "keys/root.pem", "keys/snapshot.pem", "keys/targets.pem", "keys/timestamp.pem",
+		"metadata/1.root.json", "metadata/1.snapshot.json", "metadata/1.targets.json", "metadata/timestamp.json",
+		"repository.json", "root.json",
+	}, listFiles(t, r.Dir()))
+	anchor, err := os.ReadFile(filepath.Join(r.Dir(), "root.json"))
+	require.NoError(t, err)
+	first, err := os.ReadFile(r.metadataPath("1.root.json"))
+	require.NoError(t, err)
+	require.Equal(t, first, anchor)
+
+	s, err := r.load()
+	require.NoError(t, err)
+	require.True(t, s.root.Signed.ConsistentSnapshot)
+	require.Len(t, s.root.Signed.Keys, 4, "a different key for each role")
+	require.Equal(t, "1.0.31", s.root.Signed.SpecVersion)
+	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+		info, err := os.Stat(keyPath(r.Dir(), role))
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
+	}
+	day := 24 * time.Hour
+	start := clock.now.Truncate(time.Second)
+	require.Equal(t, start.Add(365*day), s.root.Signed.Expires)
+	require.Equal(t, start.Add(90*day), s.targets.Signed.Expires)
+	require.Equal(t, start.Add(7*day), s.snapshot.Signed.Expires)
+	require.Equal(t, start.Add(day), s.timestamp.Signed.Expires)
+}
+
+func TestInitRefuses(t *testing.T) {
+	r, _ := newTestRepository(t)
+	before := listFiles(t, r.Dir())
+	_, err := Init(t.Context(), r.Dir(), Options{})
+	require.ErrorIs(t, err, ErrExists)
+	requireCode(t, err, protocol.CodeUsage)
+	require.Equal(t, before, listFiles(t, r.Dir()))
+
+	foreign := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(foreign, "thesis.txt"), nil, 0o600))
+	_, err = Init(t.Context(), foreign, Options{})
+	requireCode(t, err, protocol.CodeUsage)
+	require.Equal(t, []string{"thesis.txt"}, listFiles(t, foreign), "a refused directory is left as it was")
+
+	torn := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(torn, "keys"), 0o700))
+	_, err = Init(t.Context(), torn, Options{})
+	require.ErrorContains(t, err, "interrupted")
+
+	_, err = Init(t.Context(), t.TempDir(), Options{Lifetimes: Lifetimes{Snapshot: time.Second}})
+	require.Equal(t, "snapshot", requireCode(t, err, protocol.CodeUsage).Role)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stopped := t.TempDir()
+	_, err = Init(ctx, stopped, Options{})
+	requireCode(t, err, protocol.CodeCancelled)
+	require.Subset(t, []string{".lock"}, listFiles(t, stopped))
+
+	file := filepath.Join(foreign, "thesis.txt")
+	_, err = Init(t.Context(), filepath.Join(file, "repo"), Options{})
+	requireCode(t, err, protocol.CodeLocalIO)
+}
+
+func TestInitSweepsWhatAKilledOneLeft(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, tempPrefix+"1", "keys"), 0o700))
+	_, err := Init(t.Context(), dir, Options{})
+	require.NoError(t, err)
+	require.NoDirExists(t, filepath.Join(dir, tempPrefix+"1"))
+}
+
+func TestOpen(t *testing.T) {
+	_, err := Open(t.TempDir(), nil)
+	require.Contains(t, requireCode(t, err, protocol.CodeUsage).Hint, "local-tuf init")
+
+	for name, config := range map[string]string{
+		"no JSON": "{", "other format": `{"format":2}`, "no lifetimes": `{"format":1}`,
+		"short":    `{"format":1,"lifetimes":{"root":"1s","targets":"1h","snapshot":"1h","timestamp":"1h"}}`,
+		"too long": strings.Repeat(" ", 65<<10),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "repository.json"), []byte(config), 0o600))
+			_, err := Open(dir, nil)
+			require.Error(t, err)
+			require.Equal(t, "open", tuferr.As(err).Op)
+		})
+	}
+}
+
+func TestLifetimesAreKept(t *testing.T) {
+	want := Lifetimes{Root: time.Hour, Targets: 50 * time.Minute, Snapshot: 30 * time.Second, Timestamp: 2 * time.Second}
+	r, err := Init(t.Context(), t.TempDir(), Options{Lifetimes: want})
+	require.NoError(t, err)
+	again, err := Open(r.Dir(), nil)
+	require.NoError(t, err)
+	require.Equal(t, want, again.lifetimes)
+}
+
+func TestKeysThatOthersCanReachAreRefused(t *testing.T) {
+	for _, tc := range []struct {
+		path string
+		mode fs.FileMode
+	}{
+		{"keys/targets.pem", 0o644}, {"keys/targets.pem", 0o620}, {"keys/timestamp.pem", 0o604}, {"keys", 0o750},
+	} {
+		t.Run(tc.path+tc.mode.String(), func(t *testing.T) {
+			r, _ := newTestRepository(t)
+			before := listFiles(t, r.Dir())
+			require.NoError(t, os.Chmod(filepath.Join(r.Dir(), tc.path), tc.mode))
+			_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+			e := requireCode(t, err, protocol.CodePermissions)
+			require.Contains(t, e.Hint, "chmod")
+			require.Equal(t, before, listFiles(t, r.Dir()))
+		})
+	}
+}
+
+func TestBadKeyFiles(t *testing.T) {
+	secret := "c2VjcmV0IGtleQ=="
+	for name, content := range map[string]string{
+		"empty":     "",
+		"no PEM":    secret,
+		"other PEM": "-----BEGIN RSA PRIVATE KEY-----\n" + secret + "\n-----END RSA PRIVATE KEY-----\n",
+		"damaged":   "-----BEGIN PRIVATE KEY-----\n" + secret + "\n-----END PRIVATE KEY-----\n",
+		"ed25519":   "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := newTestRepository(t)
+			require.NoError(t, os.WriteFile(keyPath(r.Dir(), "targets"), []byte(content), 0o600))
+			_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+			requireCode(t, err, protocol.CodeLocalIO)
+			require.NotContains(t, err.Error(), secret)
+		})
+	}
+	t.Run("of another role", func(t *testing.T) {
+		r, _ := newTestRepository(t)
+		require.NoError(t, os.Rename(keyPath(r.Dir(), "root"), keyPath(r.Dir(), "snapshot")))
+		_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+		require.Equal(t, "snapshot", requireCode(t, err, protocol.CodeUnsigned).Role)
+		st, err := r.Status()
+		require.NoError(t, err)
+		require.Zero(t, st.Targets)
+	})
+}
+
+func TestTheRootKeyIsNotNeededAfterInit(t *testing.T) {
+	r, _ := newTestRepository(t)
+	require.NoError(t, os.Remove(keyPath(r.Dir(), "root")))
+	_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	require.NoError(t, err)
+}
+
+func TestStatus(t *testing.T) {
+	r, clock := newTestRepository(t)
+	_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	require.NoError(t, err)
+	st, err := r.Status()
+	require.NoError(t, err)
+	require.NoError(t, st.Err())
+	require.Equal(t, Healthy, st.Status)
+	require.Equal(t, 1, st.Targets)
+	require.Equal(t, int64(326), st.Bytes)
+	require.Equal(t, RoleStatus{"timestamp", 2, clock.now.Truncate(time.Second).Add(24 * time.Hour), 86400}, st.Roles[3])
+
+	clock.now = clock.now.Add(19 * time.Hour)
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.NoError(t, st.Err())
+	require.Equal(t, Degraded, st.Status)
+	require.Equal(t, []string{"timestamp expires soon, on 2030-01-03T03:04:05Z"}, st.Problems)
+
+	clock.now = clock.now.Add(5 * time.Hour)
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Down, st.Status)
+	requireCode(t, st.Err(), protocol.CodeExpired)
+
+	_, err = r.Publish(t.Context(), helloArchive, writeManifest(t, "ragnos", "again", "1.0.0"))
+	require.NoError(t, err, "an expired repository can be renewed")
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Healthy, st.Status)
+}
+
+func TestChangedMetadataIsNeverBuiltOn(t *testing.T) {
+	for name, code := range map[string]protocol.Code{
+		"1.root.json": protocol.CodeUnsigned, "timestamp.json": protocol.CodeUnsigned,
+		"1.snapshot.json": protocol.CodeMalformed, "1.targets.json": protocol.CodeMalformed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := newTestRepository(t)
+			path := r.metadataPath(name)
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			changed := strings.Replace(string(data), `"expires":"20`, `"expires":"21`, 1)
+			require.NotEqual(t, string(data), changed)
+			require.NoError(t, os.WriteFile(path, []byte(changed), 0o600))
+			_, err = r.Publish(t.Context(), helloArchive, helloManifest)
+			requireCode(t, err, code)
+			st, err := r.Status()
+			require.Error(t, err)
+			require.Equal(t, Down, st.Status)
+
+			require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+			_, err = r.Status()
+			requireCode(t, err, protocol.CodeMalformed)
+			require.NoError(t, os.Remove(path))
+			_, err = r.Status()
+			requireCode(t, err, protocol.CodeLocalIO)
+		})
+	}
+}
+
+func TestARootOutOfItsPlaceIsRefused(t *testing.T) {
+	r, _ := newTestRepository(t)
+	data, err := os.ReadFile(r.metadataPath("1.root.json"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(r.metadataPath("2.root.json"), data, 0o600))
+	_, err = r.Status()
+	requireCode(t, err, protocol.CodeMalformed)
+}
+
+func TestResign(t *testing.T) {
+	r, clock := newTestRepository(t)
+	start := clock.now.Truncate(time.Second)
+	versions := func() [2]int64 {
+		s, err := r.load()
+		require.NoError(t, err)
+		return [2]int64{s.snapshot.Signed.Version, s.timestamp.Signed.Version}
+	}
+	for _, step := range []struct {
+		after time.Duration
+		want  [2]int64
+		due   time.Duration
+	}{
+		{0, [2]int64{1, 1}, 12 * time.Hour},
+		{11 * time.Hour, [2]int64{1, 1}, 12 * time.Hour},
+		{12 * time.Hour, [2]int64{1, 2}, 24 * time.Hour},
+		{80 * time.Hour, [2]int64{1, 3}, 84 * time.Hour},
+		{84 * time.Hour, [2]int64{2, 4}, 96 * time.Hour},
+		{1000 * time.Hour, [2]int64{3, 5}, 1012 * time.Hour},
+	} {
+		clock.now = start.Add(step.after)
+		due, err := r.Resign(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, start.Add(step.due), due, "%s", step.after)
+		require.Equal(t, step.want, versions(), "%s", step.after)
+	}
+	require.NoError(t, os.Chmod(keyPath(r.Dir(), "timestamp"), 0o644))
+	clock.now = clock.now.Add(24 * time.Hour)
+	_, err := r.Resign(t.Context())
+	require.Equal(t, "re-sign", requireCode(t, err, protocol.CodePermissions).Op)
+}
+
+func TestKeepFreshReportsAndStops(t *testing.T) {
+	r, clock := newTestRepository(t)
+	require.NoError(t, os.Remove(keyPath(r.Dir(), "timestamp")))
+	clock.now = clock.now.Add(24 * time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	reported := make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.KeepFresh(ctx, func(err error) { reported <- err })
+	}()
+	require.ErrorIs(t, <-reported, fs.ErrNotExist)
+	cancel()
+	<-done
+}
+
+func TestIOErrorCodes(t *testing.T) {
+	for cause, code := range map[error]protocol.Code{
+		context.Canceled: protocol.CodeCancelled, context.DeadlineExceeded: protocol.CodeTimeout,
+		fs.ErrPermission: protocol.CodePermissions, errors.New("odd"): protocol.CodeLocalIO,
+	} {
+		require.Equal(t, code, ioError("x", cause).Code)
+	}
+	require.NoError(t, during("x", nil))
+	requireCode(t, during("x", errors.New("odd")), protocol.CodeInternal)
+}
