@@ -78,6 +78,7 @@ func (x *exchange) run(ctx context.Context, over func()) (json.RawMessage, *Erro
 			go func() { x.fetched <- x.fetch(fctx, f) }()
 		case frame = <-x.fetched:
 			running, out = false, x.w.writes
+			x.answered()
 			clock.resume()
 		case <-clock.C():
 			e := newError(protocol.CodeEngineTimeout, "the python worker took longer than %s for %s and was killed", x.call.Timeout, x.call.Method)
@@ -121,10 +122,14 @@ func (x *exchange) fetch(ctx context.Context, f *protocol.Fetch) []byte {
 		// Cannot fail: it is short.
 		frame, _ = encode(protocol.FetchedFrame{Fetched: answer}, x.w.s.maxLine)
 	}
-	x.w.mu.Lock()
-	x.asking = false
-	x.w.mu.Unlock()
 	return frame
+}
+
+// answered lets the worker ask the next question.
+func (x *exchange) answered() {
+	x.w.mu.Lock()
+	defer x.w.mu.Unlock()
+	x.asking = false
 }
 
 // abandon tells the worker to drop a request, and kills it if it does not do so
