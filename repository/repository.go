@@ -68,8 +68,8 @@ type Repository struct {
 	memoAt time.Time
 }
 
-// config is DIR/repository.json.
-type config struct {
+// configFile is DIR/repository.json.
+type configFile struct {
 	Format    int               `json:"format"`
 	Lifetimes map[string]string `json:"lifetimes"`
 }
@@ -221,7 +221,7 @@ func (r *Repository) metadataPath(name string) string {
 }
 
 func (r *Repository) writeConfig() error {
-	c := config{Format: configFormat, Lifetimes: map[string]string{}}
+	c := configFile{Format: configFormat, Lifetimes: map[string]string{}}
 	for role, d := range r.lifetimes.byRole() {
 		c.Lifetimes[role] = d.String()
 	}
@@ -233,7 +233,7 @@ func (r *Repository) writeConfig() error {
 }
 
 func parseConfig(data []byte) (Lifetimes, error) {
-	var c config
+	var c configFile
 	if err := json.Unmarshal(data, &c); err != nil {
 		return Lifetimes{}, err
 	}

@@ -1,0 +1,101 @@
+package repository
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata/config"
+	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
+)
+
+// oddManifest holds what canonical JSON encoders are known to differ in.
+const oddManifest = `{"name":"odd","version":"1.0.0-rc.1","publisher":"acme","description":"<b>&\"\\ é 😀\nend",
+	"entryPoint":"bin/hello.sh","z":{"":null,"~":9007199254740991,"B":-1,"a":[[],{}],"</":"\u0000\u007f\u2028"},"A":true}`
+
+// servedRepository publishes two plugins in three versions of the metadata and
+// serves them.
+func servedRepository(t *testing.T) (url, root string) {
+	t.Helper()
+	r, err := Init(t.Context(), filepath.Join(t.TempDir(), "repo"), Options{})
+	require.NoError(t, err)
+	_, err = r.Publish(t.Context(), helloArchive, helloManifest)
+	require.NoError(t, err)
+	odd := filepath.Join(t.TempDir(), "odd.json")
+	require.NoError(t, os.WriteFile(odd, []byte(oddManifest), 0o600))
+	_, err = r.Publish(t.Context(), helloArchive, odd)
+	require.NoError(t, err)
+	return startServer(t, r).URL, filepath.Join(r.Dir(), "root.json")
+}
+
+func TestGoTUFsPlainClientReadsTheRepository(t *testing.T) {
+	url, root := servedRepository(t)
+	trusted, err := os.ReadFile(root)
+	require.NoError(t, err)
+	cfg, err := config.New(url+"/metadata", trusted)
+	require.NoError(t, err)
+	cfg.LocalMetadataDir, cfg.LocalTargetsDir = t.TempDir(), t.TempDir()
+	cfg.RemoteTargetsURL = url + "/targets"
+	client, err := updater.New(cfg)
+	require.NoError(t, err)
+	require.NoError(t, client.Refresh())
+	want, err := os.ReadFile(helloArchive)
+	require.NoError(t, err)
+	for path, custom := range map[string]string{helloPath: readText(t, helloManifest), "plugins/acme/odd.1.0.0-rc.1.tar.gz": oddManifest} {
+		info, err := client.GetTargetInfo(path)
+		require.NoError(t, err)
+		require.JSONEq(t, custom, string(*info.Custom))
+		_, data, err := client.DownloadTarget(info, "", "")
+		require.NoError(t, err)
+		require.Equal(t, want, data)
+	}
+}
+
+func TestPythonTUFsPlainClientReadsTheRepository(t *testing.T) {
+	url, root := servedRepository(t)
+	want, err := os.ReadFile(helloArchive)
+	require.NoError(t, err)
+	for path, custom := range map[string]string{helloPath: readText(t, helloManifest), "plugins/acme/odd.1.0.0-rc.1.tar.gz": oddManifest} {
+		cmd := exec.CommandContext(t.Context(), python(t), "testdata/ngclient.py", url, root, t.TempDir(), path)
+		out, err := cmd.Output()
+		var exit *exec.ExitError
+		if err != nil {
+			require.ErrorAs(t, err, &exit)
+			require.NoError(t, err, "%s", exit.Stderr)
+		}
+		var got struct {
+			Path   string
+			Length int
+			Hashes map[string]string
+			Custom json.RawMessage
+		}
+		require.NoError(t, json.Unmarshal(out, &got))
+		require.JSONEq(t, custom, string(got.Custom))
+		require.Equal(t, len(want), got.Length)
+		require.Equal(t, string(want), readText(t, got.Path))
+	}
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(data)
+}
+
+// python is the interpreter that has python-tuf.
+func python(t *testing.T) string {
+	t.Helper()
+	bin := os.Getenv("RAGNOS_PYTHON_BIN")
+	if bin == "" {
+		bin = "../.venv/bin/python"
+	}
+	if err := exec.CommandContext(t.Context(), bin, "-c", "import tuf.ngclient").Run(); err != nil {
+		t.Fatalf("%s cannot import tuf.ngclient (%v): make .venv at the module root from requirements.txt, "+
+			"or name another interpreter in RAGNOS_PYTHON_BIN", bin, err)
+	}
+	return bin
+}
