@@ -67,13 +67,15 @@
 // trusted copy instead of the repository's; not_found then means there is none.
 // version is absent where the file name has no version. not_found for a root
 // version means that the trusted root is the newest. Any other error ends the
-// request: the worker replies with that same error, unchanged.
+// request: the worker replies with that same error, detail.verified added. A
+// file without data and without error is empty.
 //
 // # Errors
 //
 // "code" is one of [Codes] and "class" the class the table gives it. Only a
 // fault lets the host ask another engine. detail may hold "verified", a list as
-// in [TUFResult] of what was verified before the error: that much may be kept.
+// in [TUFResult] of what was verified before the error: that much may be kept;
+// for rollback and bad_version also the versions "trusted" and "received".
 //
 // # Exit codes
 //

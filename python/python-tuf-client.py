@@ -259,6 +259,8 @@ def describe(error: BaseException, role: str) -> dict[str, Any]:
         return error_frame("endless_data", str(error), role)
     if isinstance(error, tufexc.DownloadHTTPError):
         return error_frame("http_status", str(error), role)
+    if isinstance(error, tufexc.LengthOrHashMismatchError):
+        return error_frame("mismatch", str(error), role)
     logging.getLogger("worker").error("%s", "".join(traceback.format_exception(error)))
     return error_frame("engine_internal", f"{type(error).__name__}: {error}", role)
 
@@ -509,6 +511,9 @@ class JudgedSet(TrustedMetadataSet):
             code = "unsigned" if reads_back(data) else "unrepresentable"
         elif isinstance(error, tufexc.ExpiredMetadataError):
             code = "expired"
+            floors = (Root.type, Timestamp.type, Snapshot.type)
+            late = (r for r in floors if r in self and self[r].is_expired(self.reference_time))
+            self.role = next(late, self.role)
         elif isinstance(error, tufexc.LengthOrHashMismatchError):
             code = "mismatch"
         elif isinstance(error, tufexc.BadVersionNumberError):
@@ -849,7 +854,8 @@ def parse_params(params: dict[str, Any]) -> tuple[bytes, datetime, Limits]:
     except (TypeError, ValueError, binascii.Error):
         root = b""
     require(root != b"", "root is not base64 of a file")
-    targets, lengths = params.get("targets") or [], params.get("lengths") or {}
+    targets, lengths = params.get("targets"), params.get("lengths")
+    targets, lengths = [] if targets is None else targets, {} if lengths is None else lengths
     require(isinstance(targets, list) and all(map(is_text, targets)), "targets is no list of paths")
     require(isinstance(lengths, dict), "lengths is no object")
     for kind in KINDS:
@@ -1119,7 +1125,10 @@ class OneShot:
             return error_frame(LOCAL_CODES.get(error.errno or 0, "local_io"), str(error))
         frame = describe(error, self._role())
         if frame["code"] == "unrepresentable":  # there is no second engine to ask
-            frame["code"], frame["class"] = "malformed", "verdict"
+            inner = getattr(error.__cause__, "__cause__", None)
+            html = isinstance(inner, json.JSONDecodeError | UnicodeDecodeError)
+            frame["code"] = "not_a_repository" if html else "malformed"
+            frame["class"] = CODES[frame["code"]][0]
         return frame
 
     def _role(self) -> str:
