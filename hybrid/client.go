@@ -197,7 +197,7 @@ func (c *Client) initialize(ctx context.Context) error {
 	if c.pinned {
 		return nil
 	}
-	root, err := c.opts.root(ctx, c.store)
+	root, err := c.opts.root()
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -16,7 +17,7 @@ import (
 // The environment fills what the options leave unset.
 const (
 	EnvMode        = "RAGNOS_TUF_CLIENT"
-	EnvPython      = "RAGNOS_PYTHON_BIN"
+	EnvPython      = pyenv.EnvPython
 	EnvRepoURL     = "RAGNOS_TUF_REPO_URL"
 	EnvMetadataDir = "RAGNOS_TUF_METADATA_DIR"
 	EnvCacheDir    = "RAGNOS_TUF_CACHE_DIR"
@@ -54,8 +55,8 @@ type Options struct {
 	MetadataDir, CacheDir string
 
 	// Root is the trusted root metadata that the application ships. The first one
-	// pins the trust store. If nil, the file named by RAGNOS_TUF_ROOT is read if
-	// the store has none yet.
+	// pins the trust store. If nil, the file named by RAGNOS_TUF_ROOT is read, if
+	// that is set; if not, the trust store must have been pinned before.
 	Root []byte
 	// ReplaceRoot lets Root take the place of another pinned root, and
 	// quarantines everything trusted under that one.
@@ -103,7 +104,6 @@ type Options struct {
 
 // withDefaults fills in the environment and the defaults and checks the rest.
 func (o Options) withDefaults() (Options, error) {
-	fromEnv(&o.Python, EnvPython, "")
 	fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
 	fromEnv(&o.MetadataDir, EnvMetadataDir, DefaultMetadataDir)
 	fromEnv(&o.CacheDir, EnvCacheDir, DefaultCacheDir)

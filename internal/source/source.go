@@ -32,13 +32,19 @@ type Remote struct {
 	Limits      admission.Limits
 }
 
+// Memo remembers what the repository answered. Operations that share a memo see
+// one state of the repository; a new memo asks again. The zero value is empty
+// and ready.
+type Memo struct {
+	mu    sync.Mutex
+	files map[name]*file
+}
+
 // Source is the source of one operation. It implements [engine.Source].
 type Source struct {
 	remote  Remote
 	trusted Trusted
-
-	mu    sync.Mutex
-	files map[name]*file
+	memo    *Memo
 }
 
 type name struct {
@@ -55,14 +61,14 @@ type file struct {
 }
 
 // New returns the source of one operation over what the store trusts now.
-func New(remote Remote, trusted Trusted) *Source {
-	return &Source{remote: remote, trusted: trusted, files: map[name]*file{}}
+func New(remote Remote, trusted Trusted, memo *Memo) *Source {
+	return &Source{remote: remote, trusted: trusted, memo: memo}
 }
 
 // Remote implements [engine.Source]. An error is remembered like an answer,
 // unless it is the caller who gave up.
 func (s *Source) Remote(ctx context.Context, f engine.File) (*admission.Doc, error) {
-	entry := s.entry(name{f.Role, f.Version})
+	entry := s.memo.entry(name{f.Role, f.Version})
 	entry.mu.Lock()
 	defer entry.mu.Unlock()
 	if !entry.done {
@@ -72,13 +78,25 @@ func (s *Source) Remote(ctx context.Context, f engine.File) (*admission.Doc, err
 	return entry.doc, entry.err
 }
 
-func (s *Source) entry(n name) *file {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.files[n] == nil {
-		s.files[n] = &file{}
+func (m *Memo) entry(n name) *file {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.files == nil {
+		m.files = map[name]*file{}
 	}
-	return s.files[n]
+	if m.files[n] == nil {
+		m.files[n] = &file{}
+	}
+	return m.files[n]
+}
+
+// Answer returns what the repository answered when it was asked for a file, and
+// whether it was asked at all.
+func (m *Memo) Answer(f engine.File) (doc *admission.Doc, err error, asked bool) {
+	entry := m.entry(name{f.Role, f.Version})
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	return entry.doc, entry.err, entry.done
 }
 
 func (s *Source) fetch(ctx context.Context, f engine.File) (*admission.Doc, error) {
@@ -146,11 +164,7 @@ func (s *Source) rotated(root *admission.Doc) bool {
 	for old.Version < root.Version {
 		next := root
 		if v := old.Version + 1; v < root.Version {
-			entry := s.entry(name{string(admission.KindRoot), v})
-			entry.mu.Lock()
-			next = entry.doc
-			entry.mu.Unlock()
-			if next == nil {
+			if next, _, _ = s.memo.Answer(engine.File{Role: string(admission.KindRoot), Version: v}); next == nil {
 				return true // Not a chain that this source served: trust less.
 			}
 		}
@@ -161,3 +175,32 @@ func (s *Source) rotated(root *admission.Doc) bool {
 	}
 	return false
 }
+
+// Served returns the document that the repository gave for a role and that has
+// the digest, or nil. An empty digest matches if only one document was given.
+func (m *Memo) Served(role, digest string) *admission.Doc {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var found *admission.Doc
+	for n, f := range m.files {
+		if n.role != role {
+			continue
+		}
+		f.mu.Lock()
+		doc := f.doc
+		f.mu.Unlock()
+		switch {
+		case doc == nil:
+		case doc.SHA256 == digest:
+			return doc
+		case digest == "" && found != nil:
+			return nil
+		case digest == "":
+			found = doc
+		}
+	}
+	return found
+}
+
+// Served is [Memo.Served] of the source's memo.
+func (s *Source) Served(role, digest string) *admission.Doc { return s.memo.Served(role, digest) }

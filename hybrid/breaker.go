@@ -1,0 +1,62 @@
+package hybrid
+
+import (
+	"errors"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// breaker is the circuit breaker around go-tuf.
+type breaker struct {
+	cb *gobreaker.TwoStepCircuitBreaker[struct{}]
+}
+
+var (
+	errFailed     = errors.New("fault")
+	errNotCounted = errors.New("not counted")
+)
+
+func newBreaker(o Options, ev *events) *breaker {
+	return &breaker{gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:        "go-tuf",
+		MaxRequests: 1,
+		Timeout:     o.BreakerCoolDown,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= o.BreakerFailures },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errNotCounted) },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			// Called under the breaker's lock: it may tell, and not ask.
+			ev.breaker(from.String(), to.String())
+		},
+	})}
+}
+
+// allow says whether go-tuf may be asked. If so the caller must call report
+// exactly once: a report that is lost would wedge a half-open breaker.
+func (b *breaker) allow() (report func(tally), ok bool) {
+	done, err := b.cb.Allow()
+	if err != nil {
+		return nil, false
+	}
+	return func(t tally) {
+		switch t {
+		case worked:
+			done(nil)
+		case failed:
+			done(errFailed)
+		default:
+			done(errNotCounted)
+		}
+	}, true
+}
+
+func (b *breaker) closed() bool { return b.cb.State() == gobreaker.StateClosed }
+
+func (b *breaker) open() bool { return b.cb.State() == gobreaker.StateOpen }
+
+func (b *breaker) status() BreakerStatus {
+	c := b.cb.Counts()
+	return BreakerStatus{
+		State: b.cb.State().String(), Requests: c.Requests, TotalSuccesses: c.TotalSuccesses,
+		TotalFailures: c.TotalFailures, ConsecutiveFailures: c.ConsecutiveFailures,
+	}
+}

@@ -1,0 +1,182 @@
+package hybrid
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// digestBytes are the lengths of the hashes that a caller may expect.
+var digestBytes = map[string]int{"sha256": 32, "sha512": 64}
+
+// download is VerifyAndDownloadPlugin (specification, 5.7).
+func (c *Client) download(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
+	algorithm, digest, err := parseHash(opts.ExpectedHash)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.expect(algorithm, digest); err != nil {
+		c.events.emit(SeverityCritical, "refused", err.Error(), err)
+		return nil, err
+	}
+	cache, err := c.openCache()
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{TargetInfo: *f.info, Fallback: f.v.fallback}
+	want := targets.Want{Length: f.target.Length, Hashes: f.target.Hashes}
+	if path, ok := cache.Find(ctx, want); ok {
+		result.Path, result.FromCache = path, true
+		return result, nil
+	}
+	if f.v.offline {
+		e := tuferr.New(protocol.CodeUnreachable, "repository not accessible, and the cache does not hold this target")
+		e.Target = name
+		return nil, e
+	}
+	if result.Path, err = c.fetch(ctx, cache, f, want, opts.Progress); err != nil {
+		if tuferr.ClassOf(err) == protocol.ClassVerdict {
+			c.events.emit(SeverityCritical, "refused", err.Error(), err)
+		}
+		return nil, withTarget(err, name)
+	}
+	return result, nil
+}
+
+// fetch streams the target into the cache, hashing on the way.
+func (c *Client) fetch(ctx context.Context, cache *targets.Cache, f *find, want targets.Want, progress func(done, total int64)) (string, error) {
+	prefix := ""
+	if f.v.root.Root.ConsistentSnapshot {
+		// One of the hashes names the file; always the same one, if there are two.
+		if prefix = want.Hashes["sha256"]; prefix == "" {
+			prefix = want.Hashes["sha512"]
+		}
+	}
+	url, err := transport.TargetURL(c.opts.TargetsURL, f.info.Name, prefix)
+	if err != nil {
+		return "", err
+	}
+	return cache.Fetch(ctx, want, func(ctx context.Context, sink targets.Sink) error {
+		_, err := c.http.Stream(ctx, transport.Request{URL: url, Limit: want.Length}, sink)
+		return err
+	}, progress)
+}
+
+func (c *Client) openCache() (*targets.Cache, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cache == nil {
+		cache, err := targets.Open(c.opts.CacheDir)
+		if err != nil {
+			return nil, err
+		}
+		c.cache = cache
+	}
+	return c.cache, nil
+}
+
+// Export copies a verified result to dest, which appears there whole and
+// verified once more, or not at all. An existing file is replaced.
+func (c *Client) Export(ctx context.Context, r *Result, dest string) error {
+	return c.call(ctx, "export", func(ctx context.Context) error {
+		return targets.Export(ctx, r.Path, targets.Want{Length: r.Length, Hashes: r.Hashes}, dest)
+	})
+}
+
+// parseHash reads "sha256:HEX", "sha512:HEX" or HEX, which is a SHA-256.
+func parseHash(s string) (algorithm, digest string, err error) {
+	if s == "" {
+		return "", "", nil
+	}
+	algorithm, digest, ok := strings.Cut(strings.ToLower(strings.TrimSpace(s)), ":")
+	if !ok {
+		algorithm, digest = "sha256", algorithm
+	}
+	raw, err := hex.DecodeString(digest)
+	if size := digestBytes[algorithm]; err != nil || size == 0 || len(raw) != size {
+		e := tuferr.New(protocol.CodeUsage, "%.140q is not a hash", s)
+		e.Hint = "give the expected hash as sha256: and 64 hex digits"
+		return "", "", e
+	}
+	return algorithm, digest, nil
+}
+
+// expect compares the caller's hash with the signed one.
+func (f *find) expect(algorithm, digest string) error {
+	if algorithm == "" || f.target.Hashes[algorithm] == digest {
+		return nil
+	}
+	signed := f.target.Hashes[algorithm]
+	if signed == "" {
+		signed = "none"
+	}
+	e := tuferr.New(protocol.CodeExpectedHash, "expected %s %s, the publisher signed %s", algorithm, digest, signed)
+	e.Target, e.Role, e.Engine = f.info.Name, f.info.Role, "host"
+	e.Hint = "nothing was fetched; the expectation is wrong, or the publisher signed something else than you were told"
+	return e
+}
+
+// list verifies every role and returns what look-ups would find.
+func (c *Client) list(ctx context.Context) ([]TargetInfo, error) {
+	s, err := c.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	v := s.v
+	s.mu.Unlock()
+	if _, ok := v.reached(c.opts.MaxRoles); !ok {
+		req := s.req
+		req.all = true
+		if v, err = c.operate(ctx, s.memo, req); err != nil {
+			return nil, err
+		}
+		s.add(v)
+	}
+	names, _ := v.reached(c.opts.MaxRoles)
+	list := make([]TargetInfo, 0, len(names))
+	for _, name := range names {
+		role, err := v.find(name, c.opts.MaxRoles)
+		if err != nil {
+			return nil, withTarget(err, name)
+		}
+		if role != "" {
+			list = append(list, *v.answer(name, role).info)
+		}
+	}
+	return list, nil
+}
+
+// reached returns the sorted names that any verified role lists; ok is false if
+// there are roles that have not been verified.
+func (v *verified) reached(maxRoles int) (names []string, ok bool) {
+	seen := map[string]bool{}
+	err := delegation.Reach(maxRoles, func(role, delegator string) (*admission.Doc, error) {
+		doc := v.out.Find(role, delegator)
+		if doc == nil {
+			return nil, fmt.Errorf("%s: %w", role, errNotVerified)
+		}
+		for name := range doc.Targets {
+			if !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+			}
+		}
+		return doc, nil
+	})
+	slices.Sort(names)
+	return names, err == nil
+}

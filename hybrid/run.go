@@ -1,0 +1,217 @@
+package hybrid
+
+import (
+	"context"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/source"
+	"github.com/ragnos-labs/vault-tuf/internal/store"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/internal/verify"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// maxRestarts bounds how often an operation starts again because another
+// process has moved the trust store meanwhile.
+const maxRestarts = 8
+
+// request is what an operation is asked for.
+type request struct {
+	targets []string
+	all     bool
+	// offline lets the trust store stand in for the repository: see offlineSource.
+	offline error
+}
+
+// verified is what an operation has verified and committed.
+type verified struct {
+	out  *engine.Outcome
+	root *admission.Doc
+	// engine verified it; fallback says why not the one that was to.
+	engine, fallback string
+	start            time.Time
+	offline          bool
+}
+
+// operate runs a request over the engines and commits what they verify. It
+// starts again when the store moved underneath, or when the clock floor has
+// been proved wrong.
+func (c *Client) operate(ctx context.Context, memo *source.Memo, req request) (*verified, error) {
+	for range maxRestarts {
+		v, err := c.attempt(ctx, memo, req)
+		switch {
+		case tuferr.CodeOf(err) == protocol.CodeContention:
+		case tuferr.CodeOf(err) == protocol.CodeExpired && c.disproved(ctx, memo, err):
+		default:
+			return v, err
+		}
+		if ctx.Err() != nil {
+			return nil, engine.Cancelled(ctx)
+		}
+		*memo = source.Memo{}
+	}
+	e := tuferr.New(protocol.CodeContention, "the trust store changed %d times during one operation", maxRestarts)
+	e.Path, e.Hint = c.opts.MetadataDir, "try again; many processes share this directory"
+	return nil, e
+}
+
+// attempt is one operation on one view of the store.
+func (c *Client) attempt(ctx context.Context, memo *source.Memo, req request) (*verified, error) {
+	view, err := c.store.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &attempt{Client: c, view: view, memo: memo, src: source.New(c.remote, trusted{view}, memo)}
+	r.op = &engine.Operation{
+		Root: view.Root, Source: r.src, Start: view.Start(c.opts.Now()),
+		Targets: req.targets, All: req.all, MaxRoots: c.opts.MaxRoots, MaxRoles: c.opts.MaxRoles,
+	}
+	if req.offline != nil {
+		r.op.Source = &offlineSource{Source: r.src, cause: req.offline}
+		r.offline = true
+	}
+	v, err := r.run(ctx)
+	if v == nil || v.out == nil {
+		return nil, err
+	}
+	v.start, v.root, v.offline = r.op.Start, v.out.RootDoc(view.Root), r.offline
+	if r.offline {
+		return v, err
+	}
+	info := store.CommitInfo{Start: r.op.Start, Complete: err == nil}
+	if cerr := c.store.Commit(ctx, view, v.out, info); cerr != nil && (err == nil || tuferr.ClassOf(cerr) == protocol.ClassVerdict) {
+		return nil, cerr
+	}
+	return v, err
+}
+
+// trusted adapts a view to what the source needs.
+type trusted struct{ *store.View }
+
+func (t trusted) RootDoc() *admission.Doc            { return t.Root }
+func (t trusted) TimestampDoc() *admission.Doc       { return t.Timestamp }
+func (t trusted) SnapshotDoc() *admission.Doc        { return t.Snapshot }
+func (t trusted) RoleDoc(role string) *admission.Doc { return t.Role(role) }
+
+// attempt carries one operation through the engines.
+type attempt struct {
+	*Client
+	view    *store.View
+	memo    *source.Memo
+	src     *source.Source
+	op      *engine.Operation
+	offline bool
+}
+
+// judge lets one engine judge and confirms what it says. The outcome is the
+// confirmed part: nil if the engine failed to do its work.
+func (r *attempt) judge(ctx context.Context, e engine.Engine) (*engine.Outcome, error) {
+	out, err := e.Run(ctx, r.op)
+	base := verify.Base{Root: r.view.Root, Timestamp: r.view.Timestamp, Snapshot: r.view.Snapshot}
+	good, refused := verify.Outcome(base, r.op, out)
+	if err == nil {
+		err = refused
+	}
+	if err == nil {
+		err = r.complete(e, good)
+	}
+	err = r.signedAfterAll(e, good, err)
+	if tuferr.ClassOf(err) == protocol.ClassFault {
+		return nil, err
+	}
+	return good, err
+}
+
+// complete checks that an engine that reports success has done all its work: it
+// came to the end of the root chain, took the repository's timestamp, and has
+// verified every role that was asked for.
+func (r *attempt) complete(e engine.Engine, good *engine.Outcome) error {
+	incomplete := func(msg string) error {
+		err := tuferr.New(protocol.CodeEngineInternal, "the engine reports success, but %s", msg)
+		err.Engine = e.Name()
+		return err
+	}
+	root := good.RootDoc(r.op.Root)
+	if !r.offline {
+		next := engine.File{Role: string(admission.KindRoot), Version: root.Version + 1}
+		if _, err, asked := r.memo.Answer(next); !asked || tuferr.CodeOf(err) != protocol.CodeNotFound {
+			return incomplete("it did not come to the end of the root chain")
+		}
+		ts, _, _ := r.memo.Answer(engine.File{Role: string(admission.KindTimestamp)})
+		if ts == nil || good.Timestamp == nil || ts.Version > good.Timestamp.Version {
+			return incomplete("it did not take the repository's timestamp")
+		}
+	}
+	if good.Timestamp == nil || good.Snapshot == nil || good.Find(string(admission.KindTargets), string(admission.KindRoot)) == nil {
+		return incomplete("not all top-level roles are verified")
+	}
+	for _, path := range r.op.Targets {
+		if _, ok := good.Answers[path]; !ok {
+			return incomplete("it did not look up every target")
+		}
+	}
+	if !r.op.All {
+		return nil
+	}
+	return delegation.Reach(r.op.MaxRoles, func(role, delegator string) (*admission.Doc, error) {
+		if doc := good.Find(role, delegator); doc != nil {
+			return doc, nil
+		}
+		return nil, incomplete("not every delegated role is verified")
+	})
+}
+
+// signedAfterAll turns the verdict unsigned into the fault unrepresentable where
+// the host itself finds the threshold met over the bytes as they were signed:
+// then the engine looked at something else. It can only ever happen to files
+// that their publisher did sign.
+func (r *attempt) signedAfterAll(e engine.Engine, good *engine.Outcome, err error) error {
+	verdict := tuferr.As(err)
+	if verdict == nil || verdict.Code != protocol.CodeUnsigned || verdict.Engine == "host" {
+		return err
+	}
+	doc := r.src.Served(verdict.Role, verdict.Digest)
+	if doc == nil || !r.signed(verdict.Role, doc, good) {
+		return err
+	}
+	fault := tuferr.New(protocol.CodeUnrepresentable, "the file is signed, but the engine finds it is not: %w", err)
+	fault.Role, fault.Engine, fault.Digest = verdict.Role, e.Name(), doc.SHA256
+	return fault
+}
+
+// signed says whether whoever delegates to role, by what has been confirmed so
+// far, finds its threshold met.
+func (r *attempt) signed(role string, doc *admission.Doc, good *engine.Outcome) bool {
+	root := good.RootDoc(r.op.Root)
+	if role == string(admission.KindRoot) {
+		return verify.RootStep(root, doc) == nil
+	}
+	if _, _, ok := root.Delegated(role); ok {
+		return verify.Signed(root, role, doc) == nil
+	}
+	signed := false
+	for _, v := range good.Targets {
+		if _, _, ok := v.Doc.Delegated(role); ok {
+			if verify.Signed(v.Doc, role, doc) != nil {
+				return false
+			}
+			signed = true
+		}
+	}
+	return signed
+}
+
+// disproved says whether metadata that was refused as expired proves that the
+// clock floor is wrong, because a clock once ran ahead.
+func (c *Client) disproved(ctx context.Context, memo *source.Memo, err error) bool {
+	e := tuferr.As(err)
+	doc := memo.Served(e.Role, e.Digest)
+	if doc == nil {
+		return false
+	}
+	lowered, derr := c.store.DisproveClock(ctx, c.opts.Now(), e.Role, doc)
+	return derr == nil && lowered
+}

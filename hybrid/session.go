@@ -1,0 +1,237 @@
+package hybrid
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/source"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// session is one verified state of the repository. Look-ups that need delegated
+// roles not verified yet add them, over the same memo: they see the same state.
+type session struct {
+	memo *source.Memo
+	req  request
+
+	mu sync.Mutex
+	v  *verified
+}
+
+// find is an answer with what it rests on.
+type find struct {
+	info   *TargetInfo
+	target *admission.Target
+	v      *verified
+}
+
+// fresh returns a session that is fresh enough: the latest one within
+// RefreshInterval, else one made now, shared with whoever asks meanwhile.
+func (c *Client) fresh(ctx context.Context) (*session, error) {
+	if err := c.initialize(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	latest := c.latest
+	c.mu.Unlock()
+	if latest != nil && latest.usable(c.opts.Now(), c.opts.RefreshInterval) {
+		return latest, nil
+	}
+	return c.flight.do(ctx, c.ctx, func(ctx context.Context) (*session, error) {
+		s := &session{memo: &source.Memo{}}
+		v, err := c.operate(ctx, s.memo, s.req)
+		if err != nil && c.mayStandIn(err) {
+			s.req.offline = err
+			s.memo = &source.Memo{}
+			v, err = c.standIn(ctx, s)
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.v = v
+		c.mu.Lock()
+		c.latest = s
+		c.mu.Unlock()
+		return s, nil
+	})
+}
+
+// usable says whether the session may still answer: it is not older than
+// interval, online, and nothing in it has expired since.
+func (s *session) usable(now time.Time, interval time.Duration) bool {
+	s.mu.Lock()
+	v := s.v
+	s.mu.Unlock()
+	age := now.Sub(v.start)
+	if v.offline || age < 0 || age >= interval {
+		return false
+	}
+	docs := []*admission.Doc{v.root, v.out.Timestamp, v.out.Snapshot}
+	for _, t := range v.out.Targets {
+		docs = append(docs, t.Doc)
+	}
+	for _, d := range docs {
+		if !d.Expires.After(now) {
+			return false
+		}
+	}
+	return true
+}
+
+var errNotVerified = errors.New("a role on the way has not been verified yet")
+
+// find looks a target up in a fresh session.
+func (c *Client) find(ctx context.Context, name string) (*find, error) {
+	if err := transport.CheckTargetPath(name); err != nil {
+		return nil, err
+	}
+	s, err := c.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	v := s.v
+	s.mu.Unlock()
+	role, err := v.find(name, c.opts.MaxRoles)
+	if errors.Is(err, errNotVerified) {
+		req := s.req
+		req.targets = []string{name}
+		if v, err = c.operate(ctx, s.memo, req); err == nil {
+			s.add(v)
+			role = v.out.Answers[name]
+		}
+	}
+	if err != nil {
+		return nil, withTarget(err, name)
+	}
+	if role == "" {
+		e := tuferr.New(protocol.CodeNotFound, "no role of the repository lists this target")
+		e.Target, e.Hint = name, "check the name; list shows what there is"
+		return nil, e
+	}
+	return v.answer(name, role), nil
+}
+
+// find walks over the verified roles.
+func (v *verified) find(name string, maxRoles int) (string, error) {
+	return delegation.Find(name, maxRoles, func(role, delegator string) (*admission.Doc, error) {
+		if doc := v.out.Find(role, delegator); doc != nil {
+			return doc, nil
+		}
+		return nil, errNotVerified
+	})
+}
+
+// add makes what a look-up has verified the session's state. Another process
+// may have moved the repository's state on meanwhile: that is then the new one.
+func (s *session) add(v *verified) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.v.out.Snapshot.SHA256 == v.out.Snapshot.SHA256 {
+		for _, t := range s.v.out.Targets {
+			if v.out.Find(t.Role, t.Delegator) == nil {
+				v.out.Targets = append(v.out.Targets, t)
+			}
+		}
+	}
+	s.v = v
+}
+
+// answer describes a target that role lists.
+func (v *verified) answer(name, role string) *find {
+	var doc *admission.Doc
+	for _, t := range v.out.Targets {
+		if t.Role == role {
+			doc = t.Doc
+		}
+	}
+	target := doc.Targets[name]
+	hashes := make(map[string]string, len(target.Hashes))
+	for algorithm, digest := range target.Hashes {
+		hashes[algorithm] = digest
+	}
+	return &find{target: target, v: v, info: &TargetInfo{
+		Name: name, Role: role, Length: target.Length, Hashes: hashes,
+		Custom: append([]byte(nil), target.Custom...), Engine: v.engine, Offline: v.offline,
+		Versions: Versions{
+			Root: v.root.Version, Timestamp: v.out.Timestamp.Version,
+			Snapshot: v.out.Snapshot.Version, Targets: doc.Version,
+		},
+	}}
+}
+
+// withTarget notes which target an error is about.
+func withTarget(err error, name string) error {
+	e := tuferr.As(err)
+	if e == nil || e.Target != "" {
+		return err
+	}
+	copied := *e
+	copied.Target = name
+	return &copied
+}
+
+// mayStandIn says whether an error means that the repository is out of reach,
+// so that what was verified before may answer.
+func (c *Client) mayStandIn(err error) bool {
+	e := tuferr.As(err)
+	if e == nil || c.opts.MaxMetadataAge < 0 {
+		return false
+	}
+	return e.Code == protocol.CodeUnreachable || e.Code == protocol.CodeHTTPStatus && e.Status >= http.StatusInternalServerError
+}
+
+// standIn lets the trust store stand in for a repository out of reach, while
+// the last verified refresh is not longer ago than MaxMetadataAge. The engines
+// verify everything again, expiry included.
+func (c *Client) standIn(ctx context.Context, s *session) (*verified, error) {
+	view, err := c.store.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if view.Timestamp == nil || view.LastRefresh.IsZero() {
+		return nil, s.req.offline
+	}
+	if age := view.Start(c.opts.Now()).Sub(view.LastRefresh); age > c.opts.MaxMetadataAge {
+		e := tuferr.New(protocol.CodeStale, "metadata is stale: the last verified refresh was %s ago, and the repository is not accessible: %w",
+			age.Round(time.Second), s.req.offline)
+		e.Hint = "restore the connection to the repository"
+		return nil, e
+	}
+	v, err := c.operate(ctx, s.memo, s.req)
+	if tuferr.ClassOf(err) == protocol.ClassTransport {
+		return nil, s.req.offline
+	}
+	if err == nil {
+		c.events.emit(SeverityWarning, "offline", "the repository cannot be reached: what was verified before answers", s.req.offline)
+	}
+	return v, err
+}
+
+// offlineSource answers as a repository would that has nothing newer than the
+// trust store; anything else is the error that made it necessary.
+type offlineSource struct {
+	*source.Source
+	cause error
+}
+
+// Remote implements [engine.Source].
+func (o *offlineSource) Remote(_ context.Context, f engine.File) (*admission.Doc, error) {
+	switch admission.Kind(f.Role) {
+	case admission.KindRoot:
+		return nil, tuferr.New(protocol.CodeNotFound, "no newer root while offline")
+	case admission.KindTimestamp:
+		if doc := o.Local(f.Role, o.Local(string(admission.KindRoot), nil)); doc != nil {
+			return doc, nil
+		}
+	}
+	return nil, o.cause
+}

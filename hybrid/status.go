@@ -1,0 +1,97 @@
+package hybrid
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/engine/gotuf"
+	"github.com/ragnos-labs/vault-tuf/internal/engine/python"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// statusBoard remembers what Status tells of the past.
+type statusBoard struct {
+	mu                      sync.Mutex
+	lastError, lastFallback string
+}
+
+func (b *statusBoard) note(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lastError = ""
+	if err != nil {
+		b.lastError = err.Error()
+	}
+}
+
+func (b *statusBoard) fellBack(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lastFallback = why.Error()
+}
+
+// Status tells how the client is doing: mode, engines, breaker, worker, and what
+// the trust store holds. It asks no repository and starts no process; it works
+// in every mode and before a root was given. Errors are of class local.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	s := &Status{
+		Mode: c.opts.Mode, Engine: c.nextEngine(), Breaker: c.brk.status(), Worker: c.python.status(c.opts.Mode),
+		MetadataURL: c.opts.MetadataURL, TargetsURL: c.opts.TargetsURL,
+		MetadataDir: c.opts.MetadataDir, CacheDir: c.opts.CacheDir, Roles: []RoleStatus{},
+	}
+	c.status.mu.Lock()
+	s.LastError, s.LastFallback = c.status.lastError, c.status.lastFallback
+	c.status.mu.Unlock()
+	view, err := c.store.View(ctx)
+	if tuferr.CodeOf(err) == protocol.CodeNoRoot {
+		return s, nil
+	}
+	if err != nil {
+		return s, named("status", err)
+	}
+	s.LastRefresh = view.LastRefresh
+	docs := []*admission.Doc{view.Root, view.Timestamp, view.Snapshot, view.Role(string(admission.KindTargets))}
+	for _, d := range docs {
+		if d != nil {
+			s.Roles = append(s.Roles, RoleStatus{Name: string(d.Kind), Version: d.Version, Expires: d.Expires})
+		}
+	}
+	return s, nil
+}
+
+// nextEngine names the engine that the next call goes to.
+func (c *Client) nextEngine() string {
+	switch c.opts.Mode {
+	case ModeGo:
+		return gotuf.Name
+	case ModePython:
+		return python.Name
+	case ModeDual:
+		return dualName
+	case ModeOff:
+		return "none"
+	}
+	if c.brk.open() && c.python.startable() {
+		return python.Name
+	}
+	return gotuf.Name
+}
+
+// root returns the trusted root to pin: the one given in code, else the file
+// that the environment names, else nil.
+func (o Options) root() ([]byte, error) {
+	path := os.Getenv(EnvRoot)
+	if len(o.Root) > 0 || path == "" {
+		return o.Root, nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		e := tuferr.New(protocol.CodeBadRoot, "cannot read the trusted root: %w", err)
+		e.Path, e.Hint = path, "set "+EnvRoot+" to the root metadata file that the publisher gave you"
+		return nil, e
+	}
+	return raw, nil
+}
