@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -79,7 +80,7 @@ func closedError() *Error {
 // repliedError is the error that the worker sent as its reply.
 func repliedError(e *protocol.Error) *Error {
 	return &Error{
-		Code: e.Code, Class: e.Class, Message: e.Message, Role: e.Role, Detail: e.Detail,
+		Code: e.Code, Class: e.Class, Message: clean(e.Message), Role: e.Role, Detail: e.Detail,
 		Replied: true, ExitCode: -1,
 	}
 }
@@ -101,4 +102,18 @@ func (e *Error) withEnd(state *os.ProcessState, stderr string) *Error {
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// maxMessage bounds what is passed on of a worker's message, in bytes.
+const maxMessage = 1 << 10
+
+// clean makes a worker's message fit to be shown on a terminal.
+func clean(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), maxMessage)], "")
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return ' '
+	}, s)
 }

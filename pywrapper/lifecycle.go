@@ -40,7 +40,7 @@ func (w *worker) checkGreeting(m *protocol.Message) (*protocol.Hello, *Error) {
 	switch {
 	case m.Fatal != nil && m.Fatal.Code.Class() == protocol.ClassFault:
 		w.killUnlessExiting(newError(m.Fatal.Code, "it could not work"))
-		e := newError(m.Fatal.Code, "the python worker (%s) cannot work: %s", w.cmd.Path, m.Fatal.Message)
+		e := newError(m.Fatal.Code, "the python worker (%s) cannot work: %s", w.cmd.Path, clean(m.Fatal.Message))
 		e.Detail = m.Fatal.Detail
 		return nil, e
 	case m.Fatal != nil:

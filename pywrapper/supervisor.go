@@ -285,6 +285,17 @@ func (s *Supervisor) start() (*worker, *protocol.Hello, *Error) {
 	return nil, nil, gerr.withEnd(w.state, w.log.text())
 }
 
+// Discard kills the worker because what it replied cannot be true; requests in
+// flight fail with protocol_violation. The next call gets a fresh worker.
+func (s *Supervisor) Discard(reason error) {
+	s.mu.Lock()
+	w := s.w
+	s.mu.Unlock()
+	if w != nil {
+		w.violation(reason, nil)
+	}
+}
+
 // countFailure puts the next start off.
 func (s *Supervisor) countFailure() {
 	s.mu.Lock()

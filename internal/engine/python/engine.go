@@ -48,14 +48,17 @@ func (e *Engine) Run(ctx context.Context, op *engine.Operation) (*engine.Outcome
 	raw, err := e.sup.Call(ctx, pywrapper.Call{
 		Method: method(op), Params: params(op), Timeout: e.timeout, Fetch: r.fetch,
 	})
+	var out *engine.Outcome
 	if err != nil {
-		return r.failed(err)
+		out, err = r.failed(err)
+	} else {
+		out, err = r.succeeded(raw)
 	}
-	out, err := r.succeeded(raw)
-	if err != nil {
-		return &engine.Outcome{}, err
+	if tuferr.CodeOf(err) != protocol.CodeProtocol {
+		return out, err
 	}
-	return out, nil
+	e.sup.Discard(err)
+	return &engine.Outcome{}, err // whoever lies is believed nothing
 }
 
 func method(op *engine.Operation) string {

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
@@ -13,9 +11,6 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/pywrapper"
 )
-
-// maxMessage bounds what is passed on of a worker's message, in bytes.
-const maxMessage = 1 << 10
 
 // succeeded turns a successful reply into the outcome.
 func (r *run) succeeded(raw json.RawMessage) (*engine.Outcome, error) {
@@ -162,11 +157,11 @@ func supervised(err error) error {
 
 // replied judges the error that the worker replied with.
 func (r *run) replied(we *pywrapper.Error) error {
-	if r.refused != nil && r.refused.Code == we.Code {
-		return r.refused // the original: the worker only passes it on
+	if r.refused != nil {
+		return r.refused // the original: all the worker may do is pass it on
 	}
 	info, known := we.Code.Lookup()
-	e := &tuferr.Error{Code: we.Code, Engine: Name, Role: r.roleOf(we.Role), Msg: clean(we.Message), Err: we}
+	e := &tuferr.Error{Code: we.Code, Engine: Name, Role: r.roleOf(we.Role), Msg: we.Message, Err: we}
 	switch {
 	case !known:
 		e.Code = protocol.CodeEngineInternal
@@ -174,7 +169,7 @@ func (r *run) replied(we *pywrapper.Error) error {
 		r.addEvidence(e)
 	case info.Class == protocol.ClassFault:
 	default:
-		return violation("it failed with %q, which is not an engine's to say: %s", we.Code, clean(we.Message))
+		return violation("it failed with %q, which is not an engine's to say: %s", we.Code, we.Message)
 	}
 	return e
 }
@@ -197,15 +192,4 @@ func (r *run) roleOf(role string) string {
 		return role
 	}
 	return ""
-}
-
-// clean makes a worker's message fit to be shown.
-func clean(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), maxMessage)], "")
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return ' '
-	}, s)
 }
