@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// shutdownTimeout bounds how long the end of the command waits for the worker.
+const shutdownTimeout = 5 * time.Second
+
+// app is what the commands share: where they write and the common flags.
+type app struct {
+	stdout, stderr io.Writer
+
+	repoURL, metadataURL, targetsURL string
+	metadataDir, cacheDir            string
+	root                             string
+	replaceRoot                      bool
+	client, python                   string
+	timeout                          time.Duration
+	json, debug                      bool
+
+	// cancel ends the context that --timeout made.
+	cancel context.CancelFunc
+	// offline is why the repository could not be asked when the trust store
+	// answered in its place.
+	offline error
+}
+
+func (a *app) addFlags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringVar(&a.repoURL, "repo-url", "", "repository: metadata below URL/metadata/, plugins below URL/targets/")
+	f.StringVar(&a.metadataURL, "metadata-url", "", "where metadata lies, if not below --repo-url")
+	f.StringVar(&a.targetsURL, "targets-url", "", "where plugins lie, if not below --repo-url")
+	f.StringVar(&a.metadataDir, "metadata-dir", "", "directory of the trust store")
+	f.StringVar(&a.cacheDir, "cache-dir", "", "directory of verified plugins")
+	f.StringVar(&a.root, "root", "", "trusted root `FILE`; the first one pins the trust store")
+	f.BoolVar(&a.replaceRoot, "replace-root", false, "let --root take the place of another pinned root")
+	f.StringVar(&a.client, "client", "", "`MODE`: auto, go (or js), python, dual or off")
+	f.StringVar(&a.python, "python", "", "Python interpreter for python-tuf, `PATH`")
+	f.DurationVar(&a.timeout, "timeout", 0, "give up after this long, such as 30s or 2m (0 means no limit)")
+	f.BoolVar(&a.json, "json", false, "print one JSON object on stdout, for errors too")
+	f.BoolVar(&a.debug, "debug", false, "log to stderr, as DEBUG=tuf:* does")
+}
+
+// prepare applies and checks the common flags before a command runs.
+func (a *app) prepare(cmd *cobra.Command) error {
+	if a.timeout < 0 {
+		return wrongUse(cmd, "--timeout is negative")
+	}
+	if a.replaceRoot && a.root == "" && os.Getenv(hybrid.EnvRoot) == "" {
+		return wrongUse(cmd, "--replace-root needs --root FILE")
+	}
+	if a.timeout > 0 {
+		var ctx context.Context
+		ctx, a.cancel = context.WithTimeout(cmd.Context(), a.timeout)
+		cmd.SetContext(ctx)
+	}
+	return nil
+}
+
+// with runs f with a client, and ends the client afterwards.
+func (a *app) with(cmd *cobra.Command, f func(context.Context, *hybrid.Client) error) error {
+	o, err := a.options()
+	if err != nil {
+		return err
+	}
+	c, err := hybrid.New(o)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := c.Shutdown(end); err != nil && o.Logger != nil {
+			o.Logger.Debug("the client did not end in time", "error", err)
+		}
+	}()
+	return f(ctx, c)
+}
+
+// options turns the flags into the client's options. What no flag says, the
+// client takes from the environment.
+func (a *app) options() (hybrid.Options, error) {
+	o := hybrid.Options{
+		RepositoryURL: a.repoURL, MetadataURL: a.metadataURL, TargetsURL: a.targetsURL,
+		MetadataDir: a.metadataDir, CacheDir: a.cacheDir, ReplaceRoot: a.replaceRoot,
+		Mode: hybrid.Mode(a.client), Python: a.python, Logger: a.logger(), OnEvent: a.note,
+	}
+	var err error
+	if a.root != "" {
+		o.Root, err = readRoot(a.root)
+	}
+	return o, err
+}
+
+// note tells people of what the result of a command does not say: a trust store
+// that had to be healed, for one. Events about an error are told with it.
+func (a *app) note(e hybrid.Event) {
+	switch {
+	case e.Code == "offline":
+		a.offline = e.Err
+	case e.Err == nil && e.Severity != hybrid.SeverityInfo:
+		var p page
+		p.line("ragnos-tuf: %s: %s", e.Severity, e.Message)
+		_, _ = io.WriteString(a.stderr, p.b.String()) // there is no other place to complain
+	}
+}
+
+// logger is nil unless debugging was asked for.
+func (a *app) logger() *slog.Logger {
+	if !a.debug && !debugWanted(os.Getenv("DEBUG")) {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// debugWanted tells whether a DEBUG variable, a list of patterns, names us.
+func debugWanted(patterns string) bool {
+	for p := range strings.FieldsFuncSeq(patterns, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if p == "*" || strings.HasPrefix(p, "tuf:") {
+			return true
+		}
+	}
+	return false
+}
+
+// readRoot reads a trusted root file. Whether it is one is for others to find out.
+func readRoot(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, rootError(path, err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, admission.DefaultRootBytes+1))
+	if err != nil {
+		return nil, rootError(path, err)
+	}
+	if len(raw) == 0 {
+		return nil, rootError(path, errors.New("it is empty"))
+	}
+	return raw, nil
+}
+
+func rootError(path string, err error) error {
+	e := tuferr.New(protocol.CodeBadRoot, "the trusted root file cannot be read")
+	if errors.Is(err, fs.ErrPermission) {
+		e.Code = protocol.CodePermissions
+	}
+	var detail *fs.PathError
+	if errors.As(err, &detail) {
+		err = detail.Err
+	}
+	e.Path, e.Err = path, err
+	e.Hint = "give the root.json that the publisher hands out with --root FILE"
+	return e
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// done is the part of every JSON object that says how it went.
+type done struct {
+	OK bool `json:"ok"`
+}
+
+// print writes a result to stdout: object with --json, else what human writes.
+func (a *app) print(object any, human func(*page)) error {
+	var text string
+	if a.json {
+		var b strings.Builder
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(object); err != nil {
+			return err
+		}
+		text = b.String()
+	} else {
+		var p page
+		human(&p)
+		text = p.b.String()
+	}
+	if _, err := io.WriteString(a.stdout, text); err != nil {
+		e := tuferr.New(protocol.CodeLocalIO, "cannot write to standard output: %w", err)
+		if errors.Is(err, syscall.ENOSPC) {
+			e.Code = protocol.CodeDiskFull
+		}
+		return e
+	}
+	return nil
+}
+
+// page is text for people. Whatever is written to it is made safe for a
+// terminal: names and messages may come from strangers.
+type page struct{ b strings.Builder }
+
+func (p *page) line(format string, args ...any) {
+	p.b.WriteString(clean(fmt.Sprintf(format, args...)) + "\n")
+}
+
+// table writes rows with their columns aligned.
+func (p *page) table(rows [][]string) {
+	w := tabwriter.NewWriter(&p.b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, c := range row {
+			cells[i] = clean(c)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+}
+
+// clean replaces what could steer a terminal or turn the direction of text by
+// an escape that shows it.
+func clean(s string) string {
+	if !strings.ContainsFunc(s, isUnsafe) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if isUnsafe(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func isUnsafe(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
+
+func quoted(s string) string { return fmt.Sprintf("%.200q", s) }
+
+// found is the end of a command that has printed its result although that is
+// not a success: the findings of doctor.
+type found struct{ exit int }
+
+func (f found) Error() string { return fmt.Sprintf("exit code %d", f.exit) }
+
+// fail reports an error and returns the exit code.
+func (a *app) fail(err error, args []string) int {
+	var f found
+	if errors.As(err, &f) {
+		return f.exit
+	}
+	e := tuferr.As(err)
+	if e == nil {
+		e = tuferr.New(protocol.CodeInternal, "%w", err)
+	}
+	// When the flags cannot be parsed, --json may stand behind the mistake.
+	if a.json || e.Code == protocol.CodeUsage && slices.Contains(args, "--json") {
+		a.json = true
+		object := struct {
+			done
+			Error errorObject `json:"error"`
+		}{Error: describe(e)}
+		if a.print(object, nil) == nil {
+			return e.Code.Exit()
+		}
+	}
+	message, hint := split(e)
+	var p page
+	p.line("ragnos-tuf: %s", message)
+	if hint != "" {
+		p.line("hint: %s", hint)
+	}
+	_, _ = io.WriteString(a.stderr, p.b.String()) // there is no other place to complain
+	return e.Code.Exit()
+}
+
+// split separates what went wrong from what to do about it: the advice of the
+// error, or else of its first cause that has any.
+func split(e *tuferr.Error) (message, hint string) {
+	message = e.Error()
+	for _, h := range hints(e) {
+		if hint == "" {
+			hint = h
+		}
+		message = strings.ReplaceAll(message, "; "+h, "")
+	}
+	return message, hint
+}
+
+// hints are those of an error and its causes.
+func hints(err error) []string {
+	var all []string
+	if e, ok := err.(*tuferr.Error); ok && e.Hint != "" {
+		all = append(all, e.Hint)
+	}
+	switch u := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, c := range u.Unwrap() {
+			all = append(all, hints(c)...)
+		}
+	case interface{ Unwrap() error }:
+		if c := u.Unwrap(); c != nil {
+			all = append(all, hints(c)...)
+		}
+	}
+	return all
+}
+
+// errorObject is an error in JSON. The first five fields are always there.
+type errorObject struct {
+	Code            protocol.Code  `json:"code"`
+	Class           protocol.Class `json:"class"`
+	Exit            int            `json:"exit"`
+	Message         string         `json:"message"`
+	Hint            string         `json:"hint"`
+	Op              string         `json:"op,omitempty"`
+	Role            string         `json:"role,omitempty"`
+	Target          string         `json:"target,omitempty"`
+	Engine          string         `json:"engine,omitempty"`
+	URL             string         `json:"url,omitempty"`
+	HTTPStatus      int            `json:"http_status,omitempty"`
+	Attempts        int            `json:"attempts,omitempty"`
+	Path            string         `json:"path,omitempty"`
+	TrustedVersion  int64          `json:"trusted_version,omitempty"`
+	ReceivedVersion int64          `json:"received_version,omitempty"`
+	Digest          string         `json:"digest,omitempty"`
+	Spec            string         `json:"spec,omitempty"`
+	Causes          []errorObject  `json:"causes,omitempty"`
+}
+
+func describe(e *tuferr.Error) errorObject {
+	o := errorObject{
+		Code: e.Code, Class: e.Class(), Exit: e.Code.Exit(),
+		Op: e.Op, Role: e.Role, Target: e.Target, Engine: e.Engine,
+		URL: e.URL, HTTPStatus: e.Status, Attempts: e.Attempts, Path: e.Path,
+		TrustedVersion: e.Trusted, ReceivedVersion: e.Received, Digest: e.Digest, Spec: e.Spec,
+	}
+	o.Message, o.Hint = split(e)
+	for _, cause := range e.Causes {
+		c := tuferr.As(cause)
+		if c == nil {
+			c = tuferr.New(protocol.CodeInternal, "%w", cause)
+		}
+		o.Causes = append(o.Causes, describe(c))
+	}
+	return o
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, units := float64(n), "kMGTPE"
+	i := -1
+	for f >= 999.95 && i < len(units)-1 {
+		f /= 1000
+		i++
+	}
+	return fmt.Sprintf("%.1f %cB", f, units[i])
+}
