@@ -460,6 +460,7 @@ class JudgedSet(TrustedMetadataSet):
 
     def __init__(self, root: bytes, start: datetime) -> None:
         self.verified: list[dict[str, Any]] = []
+        self._digests: dict[int, tuple[Signed, str]] = {}
         self.role = Root.type
         try:
             super().__init__(root, EnvelopeType.METADATA)
@@ -481,6 +482,14 @@ class JudgedSet(TrustedMetadataSet):
         update = partial(super().update_delegated_targets, data, role_name, delegator_name)
         return self._judge(role_name, delegator_name, data, update)
 
+    def contains(self, role: str, delegator: str) -> bool:
+        """Never shortcut by name: one delegator's name may stand for two different files."""
+        return False
+
+    def mark(self, role: str) -> str:
+        """Return the SHA-256 of the current version of a role, "" for the bootstrap root."""
+        return self._digests.get(id(self[role]), (None, ""))[1]
+
     def hold(self, role: str, signed: Signed) -> None:
         """Make one verified version of a role the current one."""
         self._trusted_set[role] = signed
@@ -495,6 +504,7 @@ class JudgedSet(TrustedMetadataSet):
         except tufexc.RepositoryError as e:
             raise self._refusal(e, data, before, self.get(role) is not before) from e
         digest = hashlib.sha256(data).hexdigest()
+        self._digests[id(signed)] = (signed, digest)
         self.verified.append(
             {"role": role, "delegator": delegator, "version": signed.version, "sha256": digest}
         )
@@ -560,7 +570,7 @@ class JudgingUpdater(Updater):
         self.judged = JudgedSet(root, start)
         self._limits = limits
         self._last_root = self.judged.root.version + limits.roots
-        self._loaded: dict[tuple[str, str], Targets] = {}
+        self._loaded: dict[tuple[str, str, str], Targets] = {}
         self.walked: list[str] = []
         super().__init__(
             str(metadata_dir), metadata_url, fetcher=fetcher, config=limits.config(), bootstrap=root
@@ -580,14 +590,16 @@ class JudgingUpdater(Updater):
             if len(self.walked) >= self._limits.roles:
                 raise FailedError("too_many", f"more than {self._limits.roles} roles to visit")
             self.walked.append(role)
-        targets = self._loaded.get((role, parent_role))
+        # Another delegator may have vouched for another file of the same parent role since,
+        # so what was verified is kept under the very bytes of its delegator.
+        place = (role, parent_role, self.judged.mark(parent_role))
+        targets = self._loaded.get(place)
         if targets is None:
             if f"{role}.json" not in self.judged.snapshot.meta:
                 why = f"{role} is delegated by {parent_role} but is not part of the snapshot"
                 raise RefusedError("not_in_snapshot", why)
             targets = super()._load_targets(role, parent_role)
-            self._loaded[role, parent_role] = targets
-        # Another delegator may have vouched for other bytes since.
+            self._loaded[place] = targets
         self.judged.hold(role, targets)
         return targets
 
@@ -599,21 +611,24 @@ class JudgingUpdater(Updater):
         """Load every role that can be reached, in pre-order; return all target paths."""
         self.walked = []
         top = self._load_targets(Targets.type, Root.type)
-        seen, paths = {(Targets.type, Root.type)}, set(top.targets)
+        seen, paths = {(Targets.type, Root.type, "")}, set(top.targets)
         stack = [(Targets.type, top, delegated_names(top))]
         while stack:
             parent, delegator, names = stack[-1]
             name = next(names, None)
             if name is None:
                 stack.pop()
-            elif (name, parent) not in seen:
-                if len(seen) >= self._limits.roles:
-                    raise FailedError("too_many", f"more than {self._limits.roles} roles to visit")
-                seen.add((name, parent))
-                self.judged.hold(parent, delegator)
-                targets = self._load_targets(name, parent)
-                paths.update(targets.targets)
-                stack.append((name, targets, delegated_names(targets)))
+                continue
+            self.judged.hold(parent, delegator)
+            place = (name, parent, self.judged.mark(parent))
+            if place in seen:
+                continue
+            if len(seen) >= self._limits.roles:
+                raise FailedError("too_many", f"more than {self._limits.roles} roles to visit")
+            seen.add(place)
+            targets = self._load_targets(name, parent)
+            paths.update(targets.targets)
+            stack.append((name, targets, delegated_names(targets)))
         return paths
 
     def answer(self, path: str) -> dict[str, Any] | None:

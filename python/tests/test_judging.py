@@ -596,6 +596,52 @@ def test_what_one_delegator_vouches_for_is_never_given_for_another(
     assert answers["a/y"] is None
 
 
+def entrust(repo: Repo, delegator: str, role: str) -> CryptoSigner:
+    """Let a delegator trust a new key, and no other, for a role."""
+    signer = CryptoSigner.generate_ed25519()
+    owner = repo.targets[delegator].delegations
+    assert owner is not None and owner.roles is not None
+    owner.roles[role].keyids = []
+    repo.targets[delegator].add_key(signer.public_key, role)
+    return signer
+
+
+def two_faces(repo: Repo, second: str) -> None:
+    """Make c one file for delegator a, kept locally, and another for `second`; both of version 1.
+
+    The second one trusts another key for d, and that key signs d.
+    """
+    repo.publish()
+    repo.keep("c")
+    repo.signers["c"] = [entrust(repo, second, "c")]
+    repo.signers["d"] = [entrust(repo, "c", "d")]
+    repo.publish()
+
+
+def test_children_are_held_to_the_delegator_they_were_reached_by(
+    shared_host: Host, repo: Repo
+) -> None:
+    repo.delegate("a", ["a/*"])
+    repo.delegate("b", ["b/*"])
+    repo.delegate("c", ["?/*"], parent="a")
+    repo.delegate("c", ["?/*"], parent="b")
+    repo.delegate("d", ["?/z"], parent="c")
+    two_faces(repo, "b")
+    for second in ("b/x", "b/z"):
+        params = repo.params(targets=["a/x", second, "a/z"])
+        refused(shared_host.ask("lookup", params, repo.fetch), "unsigned", "d")
+
+
+def test_the_list_holds_children_to_their_own_delegator(shared_host: Host, repo: Repo) -> None:
+    repo.delegate("a", ["a/*"])
+    repo.delegate("c", ["?/*"], parent="a")
+    repo.delegate("e", ["?/*"], parent="c")
+    repo.delegate("d", ["?/*"], parent="c")
+    repo.delegate("c", ["?/*"], parent="e")
+    two_faces(repo, "e")
+    refused(shared_host.ask("list", repo.params(), repo.fetch), "unsigned", "d")
+
+
 def test_metadata_object_is_kept_verbatim() -> None:
     """Keys that cannot count are serialised as they were read."""
     raw = {"keytype": 7, "extra": {"b": [1, {"c": None}]}}

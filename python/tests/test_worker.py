@@ -147,9 +147,11 @@ def test_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             os.close(read)
 
     assert lines(b"1234567\n\na\n") == [b"1234567", b"", b"a"]
-    for data in (b"12345678\n", b"123456789", b"a\n12345678\n", b"rest"):
-        with pytest.raises(client.ViolationError):
+    for data in (b"12345678\n", b"123456789", b"a\n12345678\n"):
+        with pytest.raises(client.ViolationError, match="longer than"):
             lines(data)
+    with pytest.raises(client.ViolationError, match="has no end"):
+        lines(b"rest")
     with pytest.raises(ValueError, match="over the limit"):
         client.Output(-1).send({"a": "123456"})
 
