@@ -47,7 +47,12 @@ func (r *attempt) auto(ctx context.Context) (*verified, error) {
 	switch {
 	case allowed:
 		// Whatever happens, also a panic: a report that is lost wedges the breaker.
-		defer func() { report(told) }()
+		defer func() {
+			report(told)
+			if told == worked && r.brk.closed() {
+				r.python.release()
+			}
+		}()
 	case r.python.startable():
 		first, second = second, first
 	}
@@ -55,10 +60,7 @@ func (r *attempt) auto(ctx context.Context) (*verified, error) {
 	act := decide(ModeAuto, err)
 	r.tell(act, err)
 	if !act.fallback || ctx.Err() != nil {
-		if act.breaker == worked {
-			told = worked
-			r.recovered(first)
-		}
+		told = act.breaker
 		v := r.kept(first, good, err)
 		if v != nil && first.Name() == r.python.Name() {
 			v.fallback = "the breaker around go-tuf is open"
@@ -84,13 +86,6 @@ func (r *attempt) auto(ctx context.Context) (*verified, error) {
 		v.fallback = why.Error()
 	}
 	return v, err
-}
-
-// recovered lets the worker go when go-tuf is well and the breaker is closed.
-func (r *attempt) recovered(e engine.Engine) {
-	if e.Name() == r.goTUF.Name() && r.brk.closed() {
-		r.python.release()
-	}
 }
 
 func (r *attempt) enginesFailed(errs ...error) error {

@@ -185,11 +185,12 @@ func (r *run) updateRoot(doc *admission.Doc) error {
 func (r *run) updateTimestamp() error {
 	const role = metadata.TIMESTAMP
 	local := r.op.Source.Local(role, r.root)
+	var unreadable error
 	if local != nil {
 		// An error leaves it loaded where it still guards against a rollback,
 		// and unloaded where the new root no longer vouches for it.
 		if _, err := r.tm.UpdateTimestamp(local.Raw); r.cannot(err, role, local) {
-			return unrepresentable(role, local, err)
+			unreadable = unrepresentable(role, local, err)
 		}
 	}
 	if err := verify.Fresh("root", r.root, r.op.Start, "5.3.10"); err != nil {
@@ -199,10 +200,17 @@ func (r *run) updateTimestamp() error {
 	if err != nil {
 		return err
 	}
+	if unreadable != nil && doc.Version == local.Version {
+		// The trusted one stays, and go-tuf cannot build on it.
+		return unreadable
+	}
 	_, err = r.tm.UpdateTimestamp(doc.Raw)
-	if errors.Is(err, &metadata.ErrEqualVersionNumber{}) {
+	switch {
+	case errors.Is(err, &metadata.ErrEqualVersionNumber{}):
 		doc = local
 		err = verify.Fresh(role, doc, r.op.Start, "5.4.4")
+	case err == nil && unreadable != nil && doc.Version < local.Version:
+		err = &metadata.ErrBadVersionNumber{Msg: "older than the trusted timestamp"}
 	}
 	if err != nil {
 		return r.classify(err, role, r.root, doc)
@@ -215,17 +223,17 @@ func (r *run) updateTimestamp() error {
 // fetches it otherwise (5.5).
 func (r *run) updateSnapshot() error {
 	const role = metadata.SNAPSHOT
+	meta := r.out.Timestamp.Meta["snapshot.json"]
 	if local := r.op.Source.Local(role, r.root); local != nil {
 		_, err := r.tm.UpdateSnapshot(local.Raw, true)
 		if err == nil {
 			r.out.Snapshot = local
 			return nil
 		}
-		if r.cannot(err, role, local) {
+		if r.cannot(err, role, local) && local.Version == meta.Version {
 			return unrepresentable(role, local, err)
 		}
 	}
-	meta := r.out.Timestamp.Meta["snapshot.json"]
 	doc, err := r.op.Source.Remote(r.ctx, r.file(role, meta))
 	if err != nil {
 		return err
