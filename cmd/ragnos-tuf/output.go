@@ -211,3 +211,12 @@ func size(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %cB", f, units[i])
 }
+
+// shellQuote writes a path the way a shell reads it.
+func shellQuote(s string) string {
+	plain := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-", r) }
+	if s != "" && s[0] != '-' && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
