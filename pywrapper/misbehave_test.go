@@ -47,7 +47,7 @@ func TestBadStarts(t *testing.T) {
 			})
 			e := h.fails(t, "echo", "x")
 			require.Equal(t, tt.code, e.Code, e)
-			require.ErrorContains(t, e, tt.says)
+			require.Contains(t, e.Error()+e.Stderr, tt.says)
 			if tt.exit >= 0 && tt.code != protocol.CodeProtocol {
 				require.Equal(t, tt.exit, e.ExitCode)
 			}
