@@ -22,7 +22,10 @@ type clock struct {
 
 // loadClock reads the clock file. A damaged one cannot be rebuilt.
 func (x *session) loadClock() (c clock, err error) {
-	_, err = unseal(x.clockPath(), &c)
+	raw, _, err := readBounded(x.clockPath(), maxRecord)
+	if err == nil {
+		err = unseal(raw, &c)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return clock{}, nil

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -137,19 +136,6 @@ func unreadable(err error) error {
 	return &damage{err}
 }
 
-// readDoc admits the metadata file at path; errors as readBounded.
-func readDoc(path string, kind admission.Kind, lim admission.Limits) (*admission.Doc, os.FileInfo, error) {
-	raw, fi, err := readBounded(path, lim.Bytes(kind))
-	if err != nil {
-		return nil, nil, err
-	}
-	doc, err := admission.Parse(kind, raw, lim)
-	if err != nil {
-		return nil, nil, &damage{err}
-	}
-	return doc, fi, nil
-}
-
 // sameFile reports whether nothing was written to a file between two looks at
 // it. Every writer of the store replaces files, and so changes their identity.
 func sameFile(a, b os.FileInfo) bool {
@@ -176,6 +162,12 @@ func localError(err error, dir string) error {
 		e.Path = pe.Path
 	}
 	return e
+}
+
+// exists reports whether anything stands at path.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // isDir reports whether a directory stands at path, where no link is followed.

@@ -1,10 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
@@ -59,14 +59,17 @@ func (x *session) load() (*state, error) {
 
 // loadRecord reads the floors file and says whether there was a usable one.
 func (x *session) loadRecord(r *record) (bool, error) {
-	if fi, err := os.Stat(x.floorsPath()); err == nil && x.recordInfo != nil && sameFile(fi, x.recordInfo) {
-		*r = x.record
+	raw, _, err := readBounded(x.floorsPath(), maxRecord)
+	if err == nil && x.recordRaw != nil && bytes.Equal(raw, x.recordRaw) {
+		*r = x.Store.record
 		return true, nil
 	}
-	fi, err := unseal(x.floorsPath(), r)
+	if err == nil {
+		err = unseal(raw, r)
+	}
 	switch {
 	case err == nil:
-		x.record, x.recordInfo = *r, fi
+		x.Store.record, x.recordRaw = *r, raw
 		return true, nil
 	case errors.Is(err, errDamaged):
 		*r = record{}
@@ -150,7 +153,7 @@ func (x *session) conflict(trusted, doc *admission.Doc, path string) error {
 // (5.3.4, 5.3.5). What it has verified before in this process it only extends.
 func (x *session) walk(anchor *admission.Doc) ([]*admission.Doc, error) {
 	chain := x.chain
-	if len(chain) == 0 || chain[0].SHA256 != anchor.SHA256 || x.cachedDoc(x.historyPath(chain[len(chain)-1].Version)) == nil {
+	if len(chain) == 0 || chain[0].SHA256 != anchor.SHA256 || !exists(x.historyPath(chain[len(chain)-1].Version)) {
 		chain = []*admission.Doc{anchor}
 	}
 	chain = chain[:len(chain):len(chain)] // views share it

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -168,7 +166,7 @@ func (x *session) reset(anchor *admission.Doc, old record) (record, error) {
 		}
 	}
 	for _, path := range append(paths, x.historyDir()) {
-		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if !exists(path) {
 			continue
 		}
 		if err := x.disk.rename(path, filepath.Join(to, filepath.Base(path))); err != nil {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 
@@ -48,31 +47,27 @@ func seal(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%s %d %x\n%s", recordMagic, recordVersion, sum, body), nil
 }
 
-// unseal reads a file that seal made into v. Errors as readBounded; a format
-// from the future is local_io, as it is not damage.
-func unseal(path string, v any) (os.FileInfo, error) {
-	raw, fi, err := readBounded(path, maxRecord)
-	if err != nil {
-		return nil, err
-	}
+// unseal reads what seal made into v. The errors are errDamaged, and local_io
+// for a format from the future, which is not damage.
+func unseal(raw []byte, v any) error {
 	head, body, _ := bytes.Cut(raw, []byte("\n"))
 	words := strings.Split(string(head), " ")
 	if len(words) != 3 || words[0] != recordMagic {
-		return nil, &damage{errors.New("not a file of this trust store")}
+		return &damage{errors.New("not a file of this trust store")}
 	}
 	sum := sha256.Sum256(body)
 	if words[2] != hex.EncodeToString(sum[:]) {
-		return nil, &damage{errors.New("the checksum is wrong")}
+		return &damage{errors.New("the checksum is wrong")}
 	}
 	if version, err := strconv.Atoi(words[1]); err != nil || version != recordVersion {
 		e := tuferr.New(protocol.CodeLocalIO, "trust store: format %q is not known to this release", words[1])
-		e.Path, e.Hint = path, "use the newer release that wrote it, or another metadata directory"
-		return nil, e
+		e.Hint = "use the newer release that wrote it, or another metadata directory"
+		return e
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		return nil, &damage{err}
+		return &damage{err}
 	}
-	return fi, nil
+	return nil
 }
 
 // missing reports whether err says that there is no usable content.

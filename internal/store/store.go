@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -48,9 +49,9 @@ type Store struct {
 	turn chan struct{}
 	// What was read before, owned by whose turn it is: the verified root history
 	// and the floors file.
-	chain      []*admission.Doc
-	record     record
-	recordInfo os.FileInfo
+	chain     []*admission.Doc
+	record    record
+	recordRaw []byte
 
 	mu       sync.Mutex
 	cache    map[string]cached
@@ -61,6 +62,7 @@ type Store struct {
 type cached struct {
 	info os.FileInfo
 	doc  *admission.Doc
+	at   time.Time
 }
 
 // Open returns the trust store in a directory, which need not exist. It touches
@@ -163,20 +165,9 @@ func (s *Store) tmpDir() string            { return filepath.Join(s.private, "tm
 func (s *Store) historyDir() string        { return filepath.Join(s.private, "history") }
 func (s *Store) quarantineDir() string     { return filepath.Join(s.private, "quarantine") }
 
-// cachedDoc returns the document of a file that has not changed since it was
-// admitted.
-func (s *Store) cachedDoc(path string) *admission.Doc {
-	s.mu.Lock()
-	c, ok := s.cache[path]
-	s.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	if fi, err := os.Stat(path); err != nil || !sameFile(fi, c.info) {
-		return nil
-	}
-	return c.doc
-}
+// settled is how long before a look at it a file must have been written for its
+// times to tell it from a later one; file systems count in ticks.
+const settled = 100 * time.Millisecond
 
 func (s *Store) remember(path string, doc *admission.Doc, info os.FileInfo) {
 	s.mu.Lock()
@@ -187,18 +178,27 @@ func (s *Store) remember(path string, doc *admission.Doc, info os.FileInfo) {
 			break
 		}
 	}
-	s.cache[path] = cached{info: info, doc: doc}
+	s.cache[path] = cached{info: info, doc: doc, at: time.Now()}
 }
 
-// read returns the admitted file at path, from memory if it has not changed.
-// Errors as readBounded.
+// read returns the admitted file at path. A file that has not changed since it
+// was admitted is not parsed again. Errors as readBounded.
 func (s *Store) read(path string, kind admission.Kind) (*admission.Doc, error) {
-	if doc := s.cachedDoc(path); doc != nil && doc.Kind == kind {
-		return doc, nil
+	s.mu.Lock()
+	c, known := s.cache[path]
+	s.mu.Unlock()
+	if fi, err := os.Stat(path); known && err == nil && sameFile(fi, c.info) && c.at.Sub(fi.ModTime()) > settled {
+		return c.doc, nil
 	}
-	doc, info, err := readDoc(path, kind, s.limits)
+	raw, info, err := readBounded(path, s.limits.Bytes(kind))
 	if err != nil {
 		return nil, err
+	}
+	doc := c.doc
+	if !known || !bytes.Equal(doc.Raw, raw) {
+		if doc, err = admission.Parse(kind, raw, s.limits); err != nil {
+			return nil, &damage{err}
+		}
 	}
 	s.remember(path, doc, info)
 	return doc, nil
