@@ -42,7 +42,6 @@ type app struct {
 }
 
 func (a *app) addFlags(f *pflag.FlagSet) {
-	f.SortFlags = false
 	f.StringVar(&a.repoURL, "repo-url", "", "repository: metadata below URL/metadata/, plugins below URL/targets/")
 	f.StringVar(&a.metadataURL, "metadata-url", "", "where metadata lies, if not below --repo-url")
 	f.StringVar(&a.targetsURL, "targets-url", "", "where plugins lie, if not below --repo-url")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -120,7 +121,7 @@ func (d *doctor) checkRoot(readErr error, storeUsable bool) {
 	}
 	for _, r := range d.status.Roles {
 		if r.Name == string(admission.KindRoot) {
-			d.pinnedRoot(r)
+			d.pinnedRoot(r, given, doc)
 			return
 		}
 	}
@@ -149,7 +150,17 @@ func (d *doctor) givenRoot(readErr error) (path string, raw []byte, err error) {
 	return path, raw, err
 }
 
-func (d *doctor) pinnedRoot(r hybrid.RoleStatus) {
+// pinnedRoot checks the newest trusted root, and whether the given one, doc
+// unless nil, is the same where it has the same version.
+func (d *doctor) pinnedRoot(r hybrid.RoleStatus, given string, doc *admission.Doc) {
+	if doc != nil && doc.Version == r.Version {
+		ours, err := os.ReadFile(filepath.Join(d.status.MetadataDir, "root.json"))
+		if err == nil && !bytes.Equal(ours, doc.Raw) {
+			d.add(finding{"trusted root", problem, fmt.Sprintf("%s is not the version %d that is pinned", given, r.Version),
+				"leave it out, or, if you trust it more: ragnos-tuf init --replace-root --root " + shellQuote(given), protocol.CodeRootConflict})
+			return
+		}
+	}
 	if !r.Expires.After(time.Now()) {
 		d.add(finding{"trusted root", warning, fmt.Sprintf("version %d is pinned and expired on %s; the repository has to have a newer one", r.Version, date(r.Expires)),
 			"ragnos-tuf refresh; if that fails the publisher has to publish a new root", protocol.CodeExpired})

@@ -42,16 +42,17 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // newRoot makes the tree of commands. It reads nothing and starts nothing.
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:               "ragnos-tuf",
-		Short:             "Install plugins that you can trust from a TUF repository",
-		Long:              longHelp,
-		Example:           examples,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              exactly(),
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
+		Use:                        "ragnos-tuf",
+		Short:                      "Install plugins that you can trust from a TUF repository",
+		Long:                       longHelp,
+		Example:                    examples,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:                       exactly(),
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE:          func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err.Error()) })
 	a.addFlags(root.PersistentFlags())

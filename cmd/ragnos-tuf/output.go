@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"unicode"
 
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -95,6 +96,9 @@ type found struct{ exit int }
 
 func (f found) Error() string { return fmt.Sprintf("exit code %d", f.exit) }
 
+// hintRoot says how this command is given a root.
+const hintRoot = "give the root.json that the publisher hands out, once: ragnos-tuf init --root FILE"
+
 // fail reports an error and returns the exit code.
 func (a *app) fail(err error, args []string) int {
 	var f found
@@ -105,6 +109,7 @@ func (a *app) fail(err error, args []string) int {
 	if e == nil {
 		e = tuferr.New(protocol.CodeInternal, "%w", err)
 	}
+	e = a.ours(e)
 	// When the flags cannot be parsed, --json may stand behind the mistake.
 	if a.json || e.Code == protocol.CodeUsage && slices.Contains(args, "--json") {
 		a.json = true
@@ -124,6 +129,20 @@ func (a *app) fail(err error, args []string) int {
 	}
 	_, _ = io.WriteString(a.stderr, p.b.String()) // there is no other place to complain
 	return e.Code.Exit()
+}
+
+// ours adds what only this command knows: its flags and its other commands.
+func (a *app) ours(e *tuferr.Error) *tuferr.Error {
+	o := *e
+	switch {
+	case o.Code == protocol.CodeNoRoot:
+		o.Hint = hintRoot
+	case o.Code == protocol.CodeBadRoot && o.Path == "":
+		o.Path = a.root
+	case o.Code == protocol.CodeMissingDependency && !strings.Contains(o.Error(), "ragnos-tuf python install"):
+		o.Hint = pyenv.InstallHint
+	}
+	return &o
 }
 
 // split separates what went wrong from what to do about it: the advice of the
