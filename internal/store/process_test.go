@@ -60,8 +60,8 @@ func TestHelperWriter(t *testing.T) {
 func TestManyProcesses(t *testing.T) {
 	const (
 		processes = 8
-		lives     = 6
-		rounds    = 25
+		lives     = 3
+		rounds    = 20
 	)
 	dir := filepath.Join(t.TempDir(), "metadata")
 	s, seen := open(t, dir)
