@@ -42,14 +42,14 @@ type app struct {
 }
 
 func (a *app) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.repoURL, "repo-url", "", "repository: metadata below URL/metadata/, plugins below URL/targets/")
-	f.StringVar(&a.metadataURL, "metadata-url", "", "where metadata lies, if not below --repo-url")
-	f.StringVar(&a.targetsURL, "targets-url", "", "where plugins lie, if not below --repo-url")
-	f.StringVar(&a.metadataDir, "metadata-dir", "", "directory of the trust store")
-	f.StringVar(&a.cacheDir, "cache-dir", "", "directory of verified plugins")
-	f.StringVar(&a.root, "root", "", "trusted root `FILE`; the first one pins the trust store")
+	f.StringVar(&a.repoURL, "repo-url", "", "`URL` of the repository: metadata lies below /metadata/, plugins below /targets/")
+	f.StringVar(&a.metadataURL, "metadata-url", "", "`URL` of the metadata, if it is not below --repo-url")
+	f.StringVar(&a.targetsURL, "targets-url", "", "`URL` of the plugins, if they are not below --repo-url")
+	f.StringVar(&a.metadataDir, "metadata-dir", "", "`DIR` of the trust store")
+	f.StringVar(&a.cacheDir, "cache-dir", "", "`DIR` of verified plugins")
+	f.StringVar(&a.root, "root", "", "trusted root, `FILE`; the first one pins the trust store")
 	f.BoolVar(&a.replaceRoot, "replace-root", false, "let --root take the place of another pinned root")
-	f.StringVar(&a.client, "client", "", "`MODE`: auto, go (or js), python, dual or off")
+	f.StringVar(&a.client, "client", "", "which engines verify, `MODE`: auto, go (or js), python, dual or off")
 	f.StringVar(&a.python, "python", "", "Python interpreter for python-tuf, `PATH`")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this long, such as 30s or 2m (0 means no limit)")
 	f.BoolVar(&a.json, "json", false, "print one JSON object on stdout, for errors too")

@@ -44,7 +44,7 @@ func newDoctor(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check everything that a download needs, and say how to mend it",
 		Long: `Check engine mode, directories, trusted root, Python with python-tuf, repository and
-clock. Changes nothing. Each check is ok, a warning or a problem, with the command
+clock. Pins and downloads nothing. Each check is ok, a warning or a problem, with the command
 that mends it below. The exit code is 0 if there is no problem, else that of the
 first one.`,
 		Args: exactly(),
@@ -69,7 +69,8 @@ func endCode(err error) protocol.Code {
 // examine runs all checks. What does not depend on a client that can be made is
 // checked even if none can.
 func (d *doctor) examine(ctx context.Context) {
-	rootErr := d.prepareOptions()
+	var rootErr error
+	d.opts, rootErr = d.options()
 	c, err := hybrid.New(d.opts)
 	if err != nil {
 		d.trouble("options", err)
@@ -92,12 +93,6 @@ func (d *doctor) examine(ctx context.Context) {
 	d.checkRoot(rootErr, statusErr == nil)
 	d.checkPython(ctx, st.Mode)
 	d.checkRepository(ctx)
-}
-
-// prepareOptions is app.options without the root, which doctor must not pin.
-func (d *doctor) prepareOptions() (rootErr error) {
-	d.opts, rootErr = d.options()
-	return rootErr
 }
 
 func (d *doctor) add(f finding) { d.findings = append(d.findings, f) }

@@ -42,7 +42,7 @@ is there only when it works. Later runs find it by themselves.`,
 			return a.installPython(cmd, dir, ours)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "", "make it in this directory; --python then has to name it")
+	cmd.Flags().StringVar(&dir, "dir", "", "make it in `DIR`; --python then has to name it")
 	return cmd
 }
 

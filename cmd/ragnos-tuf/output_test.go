@@ -1,0 +1,40 @@
+package main
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+func TestHintIsSaidOnce(t *testing.T) {
+	cause := tuferr.New(protocol.CodeUnreachable, "no answer")
+	cause.Hint = "check the network"
+	for name, e := range map[string]*tuferr.Error{
+		"its own":        cause,
+		"of the cause":   tuferr.New(protocol.CodeStale, "stale: %w", cause),
+		"of one of two":  {Code: protocol.CodeEnginesFailed, Msg: "both failed", Causes: []error{errors.New("x"), cause}},
+		"its own and in": {Code: protocol.CodeStale, Msg: "stale", Hint: "check the network", Err: cause},
+	} {
+		message, hint := split(e)
+		require.Equal(t, "check the network", hint, name)
+		require.NotContains(t, message, hint, name)
+		require.Contains(t, message, "no answer", name)
+	}
+}
+
+func TestWords(t *testing.T) {
+	require.Equal(t, `a\x1b[31m\u202eb ü`, clean("a\x1b[31m\u202eb ü"))
+	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 1234: "1.2 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 5e18: "5.0 EB"} {
+		require.Equal(t, want, size(n))
+	}
+	for s, want := range map[string]string{"/a/b.c": "/a/b.c", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "-x": "'-x'", "$(x)": "'$(x)'"} {
+		require.Equal(t, want, shellQuote(s))
+	}
+	for s, want := range map[string]bool{"": false, "tuf:*": true, "other:*": false, "other:*, tuf:client": true, "*": true, "-tuf:*": false} {
+		require.Equal(t, want, debugWanted(s), s)
+	}
+}
