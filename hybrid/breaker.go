@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/ragnos-labs/vault-tuf/internal/forced"
 )
 
 // breaker is the circuit breaker around go-tuf.
@@ -17,7 +19,7 @@ var (
 )
 
 func newBreaker(o Options, ev *events) *breaker {
-	return &breaker{gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	b := &breaker{gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "go-tuf",
 		MaxRequests: 1,
 		Timeout:     o.BreakerCoolDown,
@@ -28,6 +30,12 @@ func newBreaker(o Options, ev *events) *breaker {
 			ev.breaker(from.String(), to.String())
 		},
 	})}
+	for forced.BreakerOpen.Load() && !b.open() {
+		if report, ok := b.allow(); ok {
+			report(failed)
+		}
+	}
+	return b
 }
 
 // allow says whether go-tuf may be asked. If so the caller must call report

@@ -79,10 +79,14 @@ func (c *Client) Initialize(ctx context.Context) error {
 }
 
 // Refresh brings the metadata of the top-level roles up to date (specification,
-// 5.3 to 5.6).
+// 5.3 to 5.6). Unlike the calls that answer, it fails when the repository cannot
+// be reached, whatever was verified before.
 func (c *Client) Refresh(ctx context.Context) error {
 	return c.call(ctx, "refresh", func(ctx context.Context) error {
-		_, err := c.fresh(ctx)
+		s, err := c.fresh(ctx)
+		if err == nil {
+			err = s.req.offline
+		}
 		return err
 	})
 }

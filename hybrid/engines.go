@@ -59,7 +59,10 @@ func (r *attempt) auto(ctx context.Context) (*verified, error) {
 	good, err := r.judge(ctx, first)
 	act := decide(ModeAuto, err)
 	r.tell(act, err)
-	if !act.fallback || ctx.Err() != nil {
+	if act.fallback && ctx.Err() != nil {
+		return nil, engine.Cancelled(ctx)
+	}
+	if !act.fallback {
 		told = act.breaker
 		v := r.kept(first, good, err)
 		if v != nil && first.Name() == r.python.Name() {

@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"bytes"
 	"log/slog"
 	"net/url"
 	"os"
@@ -137,7 +138,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	o.Root = append([]byte(nil), o.Root...)
+	o.Root = bytes.Clone(o.Root)
 	return o, nil
 }
 

@@ -2,6 +2,9 @@ package hybrid
 
 import (
 	"context"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -84,14 +87,24 @@ func (c *Client) nextEngine() string {
 // that the environment names, else nil.
 func (o Options) root() ([]byte, error) {
 	path := os.Getenv(EnvRoot)
-	if len(o.Root) > 0 || path == "" {
+	if o.Root != nil || path == "" {
 		return o.Root, nil
 	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		e := tuferr.New(protocol.CodeBadRoot, "cannot read the trusted root: %w", err)
-		e.Path, e.Hint = path, "set "+EnvRoot+" to the root metadata file that the publisher gave you"
-		return nil, e
+	// One byte more than allowed, for the trust store to refuse.
+	f, err := os.Open(path)
+	var raw []byte
+	if err == nil {
+		raw, err = io.ReadAll(io.LimitReader(f, o.Limits.Bytes(admission.KindRoot)+1))
+		_ = f.Close()
 	}
-	return raw, nil
+	if err == nil {
+		return raw, nil
+	}
+	code := protocol.CodeBadRoot
+	if errors.Is(err, fs.ErrPermission) {
+		code = protocol.CodePermissions
+	}
+	e := tuferr.New(code, "cannot read the trusted root: %w", err)
+	e.Hint = "set " + EnvRoot + " to the root metadata file that the publisher gave you"
+	return nil, e
 }

@@ -58,6 +58,8 @@ type file struct {
 	done bool
 	doc  *admission.Doc
 	err  error
+	// limit is how many bytes were allowed.
+	limit int64
 }
 
 // New returns the source of one operation over what the store trusts now.
@@ -71,8 +73,14 @@ func (s *Source) Remote(ctx context.Context, f engine.File) (*admission.Doc, err
 	entry := s.memo.entry(name{f.Role, f.Version})
 	entry.mu.Lock()
 	defer entry.mu.Unlock()
+	limit := s.limit(f)
+	if entry.done && tuferr.CodeOf(entry.err) == protocol.CodeEndlessData && limit > entry.limit {
+		// Whoever asked first allowed less than the signed length.
+		entry.done = false
+	}
 	if !entry.done {
-		entry.doc, entry.err = s.fetch(ctx, f)
+		entry.limit = limit
+		entry.doc, entry.err = s.fetch(ctx, f, limit)
 		entry.done = tuferr.ClassOf(entry.err) != protocol.ClassCancelled
 	}
 	return entry.doc, entry.err
@@ -99,12 +107,18 @@ func (m *Memo) Answer(f engine.File) (doc *admission.Doc, err error, asked bool)
 	return entry.doc, entry.err, entry.done
 }
 
-func (s *Source) fetch(ctx context.Context, f engine.File) (*admission.Doc, error) {
-	kind := admission.KindOf(f.Role)
-	limit := s.remote.Limits.Bytes(kind)
+// limit returns the most bytes that a file may have: its signed length, if
+// there is one, and never more than the limit of its kind.
+func (s *Source) limit(f engine.File) int64 {
+	limit := s.remote.Limits.Bytes(admission.KindOf(f.Role))
 	if f.Length > 0 {
 		limit = min(limit, f.Length)
 	}
+	return limit
+}
+
+func (s *Source) fetch(ctx context.Context, f engine.File, limit int64) (*admission.Doc, error) {
+	kind := admission.KindOf(f.Role)
 	url, err := transport.MetadataURL(s.remote.MetadataURL, f.Role, f.Version)
 	if err != nil {
 		return nil, err
