@@ -164,7 +164,7 @@ func TestVerdicts(t *testing.T) {
 				m.repo.PublishRoot()
 			}
 		}},
-		"too many roles": {protocol.CodeTooMany, "bob", func(_ *testing.T, _ *memory, op *engine.Operation) { op.MaxRoles = 1 }},
+		"too many roles": {protocol.CodeTooMany, "bob", func(_ *testing.T, _ *memory, op *engine.Operation) { op.MaxRoles = 0 }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
