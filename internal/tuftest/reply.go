@@ -170,6 +170,15 @@ func Gzip(x *Exchange) {
 	_ = z.Close()
 }
 
+// GzipIfAsked sends the file compressed to a client that accepts that.
+func GzipIfAsked(x *Exchange) {
+	if strings.Contains(x.Request.Header.Get("Accept-Encoding"), "gzip") {
+		Gzip(x)
+		return
+	}
+	File(x)
+}
+
 // GzipBomb sends megabytes of spaces, compressed a thousandfold.
 func GzipBomb(megabytes int) Reply {
 	return func(x *Exchange) {
