@@ -182,6 +182,37 @@ func localCases() []Case {
 		}
 		w.Accept(tool)
 	})
+	add("the directory as python-tuf leaves it", "5", "other tools write it too", func(w *World) {
+		history := filepath.Join(w.metadataDir(), "root_history")
+		_ = os.MkdirAll(history, 0o755)
+		_ = os.WriteFile(filepath.Join(history, "1.root.json"), w.current("root"), 0o600)
+		_ = os.Symlink(filepath.Join("root_history", "1.root.json"), w.localFile("root"))
+		for _, role := range roles[1:] {
+			w.write(role, w.current(role))
+		}
+		w.Accept(tool)
+		w.PublishRoot()
+		w.renew("team")
+		w.Accept(tool)
+	})
+	add("the directory as go-tuf leaves it", "5", "other tools write it too", func(w *World) {
+		for _, role := range roles {
+			w.write(role, w.current(role))
+		}
+		w.Accept(tool)
+		w.PublishRoot()
+		w.renew("team")
+		w.Accept(tool)
+	})
+	add("the directory as another tool leaves it, and a rollback", "5.4.3.1", "what it verified is trusted", func(w *World) {
+		old := w.Files()
+		w.renew("targets")
+		for _, role := range roles {
+			w.write(role, w.current(role))
+		}
+		w.SetFiles(old)
+		w.Refuse(plugin)
+	})
 	add("the repository is gone, everything is cached", "5", "whether that is an error is open", func(w *World) {
 		w.Accept(plugin)
 		w.Server.Close()

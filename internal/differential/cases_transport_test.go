@@ -41,6 +41,7 @@ var faults = []struct {
 	{"gzip bomb", "no more than the limit is read", refuse, tuftest.GzipBomb(64)},
 	{"gzip when asked for", "HTTP allows it", accept, tuftest.GzipIfAsked},
 	{"gzip unasked", "whether to decode it is open", either, tuftest.Gzip},
+	{"gzip twice", "whether to decode it is open", either, tuftest.DoubleGzip},
 	{"one redirect", "HTTP allows it", accept, tuftest.RedirectTimes(1)},
 	{"three redirects", "HTTP allows it", accept, tuftest.RedirectTimes(3)},
 	{"six redirects", "the bound is the client's", either, tuftest.RedirectTimes(6)},

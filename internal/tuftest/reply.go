@@ -179,6 +179,16 @@ func GzipIfAsked(x *Exchange) {
 	File(x)
 }
 
+// DoubleGzip sends the file compressed twice, and says so.
+func DoubleGzip(x *Exchange) {
+	raw, _ := x.File()
+	x.Header().Set("Content-Encoding", "gzip, gzip")
+	outer := gzip.NewWriter(x)
+	inner := gzip.NewWriter(outer)
+	_, _ = inner.Write(raw)
+	_, _ = inner.Close(), outer.Close()
+}
+
 // GzipBomb sends megabytes of spaces, compressed a thousandfold.
 func GzipBomb(megabytes int) Reply {
 	return func(x *Exchange) {

@@ -189,7 +189,7 @@ func TestServerFaults(t *testing.T) {
 		return res.StatusCode, body, err
 	}
 	good := map[string]tuftest.Reply{
-		"file": tuftest.File, "gzip": tuftest.Gzip, "redirect": tuftest.RedirectTimes(3),
+		"file": tuftest.File, "gzip": tuftest.Gzip, "gzip if asked": tuftest.GzipIfAsked, "redirect": tuftest.RedirectTimes(3),
 		"drip": tuftest.Drip(0), "then": tuftest.Then(0, tuftest.Reset, tuftest.File),
 	}
 	for what, reply := range good {
