@@ -1,0 +1,71 @@
+package vaulttuf_test
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/ragnos-labs/vault-tuf"
+
+// deps returns the packages that pkg needs, its own included.
+func deps(t *testing.T, pkg string) []string {
+	cmd := exec.Command("go", "list", "-deps", pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	return strings.Fields(string(out))
+}
+
+// TestHybridStaysCheapToEmbed: an application that embeds the client must not
+// be made to link a command line framework, a cloud SDK or a web server
+// framework. The list names every module that it does link; go-tuf brings
+// sigstore, and sigstore the rest.
+func TestHybridStaysCheapToEmbed(t *testing.T) {
+	allowed := []string{
+		"github.com/go-json-experiment/json", "github.com/gofrs/flock", "github.com/google/go-containerregistry",
+		"github.com/opencontainers/go-digest", "github.com/secure-systems-lab/go-securesystemslib",
+		"github.com/sigstore/protobuf-specs", "github.com/sigstore/sigstore", "github.com/sony/gobreaker",
+		"github.com/theupdateframework/go-tuf", "golang.org/x/crypto", "golang.org/x/sync", "golang.org/x/sys",
+		"golang.org/x/term", "golang.org/x/time", "google.golang.org/genproto/googleapis", "google.golang.org/protobuf",
+		module,
+	}
+	for _, pkg := range deps(t, "./hybrid") {
+		if first, _, _ := strings.Cut(pkg, "/"); !strings.Contains(first, ".") || strings.HasPrefix(pkg, "vendor/") {
+			require.NotEqual(t, "runtime/cgo", pkg)
+			continue
+		}
+		require.True(t, slices.ContainsFunc(allowed, func(a string) bool {
+			return pkg == a || strings.HasPrefix(pkg, a+"/")
+		}), "hybrid links %s", pkg)
+	}
+}
+
+// TestArrowsPointDown: lower packages know nothing of upper ones.
+func TestArrowsPointDown(t *testing.T) {
+	for pkg, forbidden := range map[string][]string{
+		"./protocol":           {"."},
+		"./pywrapper":          {"vault-tuf/internal/", "/hybrid", "/repository"},
+		"./internal/admission": {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/verify":    {"/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/store":     {"/internal/transport", "/internal/source", "/engine/", "/hybrid", "go-tuf"},
+		"./internal/engine":    {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
+		"./internal/transport": {"/internal/engine", "/internal/store", "/internal/admission", "/hybrid"},
+		"./hybrid":             {"/repository", "/cmd/", "/internal/tuftest"},
+	} {
+		for _, dep := range deps(t, pkg) {
+			for _, f := range forbidden {
+				if f == "." { // the standard library only
+					first, _, _ := strings.Cut(dep, "/")
+					require.False(t, strings.Contains(first, ".") && dep != module+strings.TrimPrefix(pkg, "."), "%s imports %s", pkg, dep)
+					continue
+				}
+				require.False(t, strings.Contains(dep, f) && dep != module+strings.TrimPrefix(pkg, "."), "%s imports %s", pkg, dep)
+			}
+		}
+	}
+}
