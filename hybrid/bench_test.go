@@ -1,0 +1,150 @@
+package hybrid
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest/plain"
+)
+
+// benchWorld is a small repository with a 10 kB plugin.
+func benchWorld(b *testing.B) (*tuftest.Repo, *tuftest.Server) {
+	repo := tuftest.NewRepo(tuftest.Config{Kind: tuftest.RSA})
+	repo.AddTarget("targets", plugin, make([]byte, 10_000), nil)
+	repo.Publish("targets")
+	server := tuftest.NewServer(repo)
+	b.Cleanup(server.Close)
+	return repo, server
+}
+
+func benchOptions(b *testing.B, repo *tuftest.Repo, server *tuftest.Server, mode Mode) Options {
+	dir := b.TempDir()
+	return Options{
+		RepositoryURL: server.URL, Root: repo.RootBytes(1), Mode: mode, BreakerFailures: 1 << 30,
+		MetadataDir: filepath.Join(dir, "metadata"), CacheDir: filepath.Join(dir, "cache"),
+	}
+}
+
+func benchGet(b *testing.B, c *Client) {
+	_, err := c.VerifyAndDownloadPlugin(context.Background(), plugin, DownloadOptions{})
+	require.NoError(b, err)
+}
+
+// BenchmarkCold initialises, refreshes and downloads 10 kB with empty
+// directories, in a fresh client each time. plain-go and plain-python are the
+// libraries' own clients; plain-python's child process is warm.
+func BenchmarkCold(b *testing.B) {
+	for _, mode := range []Mode{ModeAuto, ModeGo, ModePython, ModeDual} {
+		b.Run(string(mode), func(b *testing.B) {
+			repo, server := benchWorld(b)
+			for b.Loop() {
+				c, err := New(benchOptions(b, repo, server, mode))
+				require.NoError(b, err)
+				benchGet(b, c)
+				require.NoError(b, c.Shutdown(context.Background()))
+			}
+			b.ReportMetric(float64(residentKiB(b, os.Getpid()))/1024, "host-MiB")
+		})
+	}
+	python, err := plain.Interpreter()
+	require.NoError(b, err)
+	child := plain.NewPython(python)
+	b.Cleanup(child.Close)
+	for name, client := range map[string]plain.Client{"plain-go": plain.Go{}, "plain-python": child} {
+		b.Run(name, func(b *testing.B) {
+			repo, server := benchWorld(b)
+			for b.Loop() {
+				dir := b.TempDir()
+				_, err := client.Run(context.Background(), plain.Request{
+					MetadataURL: server.MetadataURL(), TargetsURL: server.TargetsURL(), Root: repo.RootBytes(1),
+					MetadataDir: filepath.Join(dir, "m"), TargetsDir: filepath.Join(dir, "t"), Target: plugin,
+				})
+				require.NoError(b, err)
+			}
+		})
+	}
+}
+
+// BenchmarkInitialize pins a root and loads the trust store.
+func BenchmarkInitialize(b *testing.B) {
+	repo, server := benchWorld(b)
+	for b.Loop() {
+		c, err := New(benchOptions(b, repo, server, ModeAuto))
+		require.NoError(b, err)
+		require.NoError(b, c.Initialize(context.Background()))
+		require.NoError(b, c.Shutdown(context.Background()))
+	}
+}
+
+// BenchmarkWarm asks again for a plugin that is in the cache, with a refresh each time.
+func BenchmarkWarm(b *testing.B) {
+	for _, mode := range []Mode{ModeAuto, ModePython, ModeDual} {
+		b.Run(string(mode), func(b *testing.B) {
+			repo, server := benchWorld(b)
+			c, err := New(benchOptions(b, repo, server, mode))
+			require.NoError(b, err)
+			benchGet(b, c)
+			for b.Loop() {
+				benchGet(b, c)
+			}
+			reportWorker(b, c)
+			require.NoError(b, c.Shutdown(context.Background()))
+		})
+	}
+}
+
+// BenchmarkFallback downloads from a repository that go-tuf cannot decode: with
+// a worker that has to be started, and with one that is there already.
+func BenchmarkFallback(b *testing.B) {
+	for _, cold := range []bool{true, false} {
+		b.Run(map[bool]string{true: "cold-worker", false: "warm-worker"}[cold], func(b *testing.B) {
+			repo, server := benchWorld(b)
+			repo.Timestamp.EditSignatures = oddSignature
+			repo.PublishTimestamp()
+			c, err := New(benchOptions(b, repo, server, ModeAuto))
+			require.NoError(b, err)
+			benchGet(b, c)
+			for b.Loop() {
+				if cold {
+					b.StopTimer()
+					require.NoError(b, c.Shutdown(context.Background()))
+					c, err = New(benchOptions(b, repo, server, ModeAuto))
+					require.NoError(b, err)
+					b.StartTimer()
+				}
+				benchGet(b, c)
+			}
+			reportWorker(b, c)
+			require.NoError(b, c.Shutdown(context.Background()))
+		})
+	}
+}
+
+func reportWorker(b *testing.B, c *Client) {
+	b.ReportMetric(float64(residentKiB(b, os.Getpid()))/1024, "host-MiB")
+	s, err := c.Status(context.Background())
+	require.NoError(b, err)
+	b.ReportMetric(float64(s.Worker.RSS)/(1<<20), "worker-MiB")
+}
+
+// residentKiB returns the resident memory of a process where /proc tells it.
+func residentKiB(b *testing.B, pid int) (kib int) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			_, err := fmt.Sscan(rest, &kib)
+			require.NoError(b, err)
+		}
+	}
+	return kib
+}
