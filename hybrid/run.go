@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/bundle"
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/source"
@@ -24,6 +25,10 @@ type request struct {
 	all     bool
 	// offline lets the trust store stand in for the repository: see offlineSource.
 	offline error
+	// bundle takes the repository's place, and reference that of the clock, which
+	// is then left alone: see importBundle.
+	bundle    *bundle.Reader
+	reference time.Time
 }
 
 // verified is what an operation has verified and committed.
@@ -44,7 +49,7 @@ func (c *Client) operate(ctx context.Context, memo *source.Memo, req request) (*
 		v, err := c.attempt(ctx, memo, req)
 		switch {
 		case tuferr.CodeOf(err) == protocol.CodeContention:
-		case tuferr.CodeOf(err) == protocol.CodeExpired && c.disproved(ctx, memo, err):
+		case tuferr.CodeOf(err) == protocol.CodeExpired && req.reference.IsZero() && c.disproved(ctx, req.answers(memo), err):
 		default:
 			return v, err
 		}
@@ -64,13 +69,17 @@ func (c *Client) attempt(ctx context.Context, memo *source.Memo, req request) (*
 	if err != nil {
 		return nil, err
 	}
-	r := &attempt{Client: c, view: view, memo: memo, src: source.New(c.remote, trusted{view}, memo)}
+	src := source.New(c.remote, trusted{view}, memo)
+	r := &attempt{Client: c, view: view, memo: req.answers(memo)}
 	r.op = &engine.Operation{
-		Root: view.Root, Source: r.src, Start: view.Start(c.opts.Now()),
+		Root: view.Root, Source: src, Start: view.Start(req.now(c.opts.Now)),
 		Targets: req.targets, All: req.all, MaxRoots: c.opts.MaxRoots, MaxRoles: c.opts.MaxRoles,
 	}
-	if req.offline != nil {
-		r.op.Source = &offlineSource{Source: r.src, cause: req.offline}
+	switch {
+	case req.bundle != nil:
+		r.op.Source = &bundleSource{bundled: bundled{req.bundle}, view: view, local: src}
+	case req.offline != nil:
+		r.op.Source = &offlineSource{Source: src, cause: req.offline}
 		r.offline = true
 	}
 	v, err := r.run(ctx)
@@ -82,6 +91,9 @@ func (c *Client) attempt(ctx context.Context, memo *source.Memo, req request) (*
 		return v, err
 	}
 	info := store.CommitInfo{Start: r.op.Start, Complete: err == nil}
+	if !req.reference.IsZero() {
+		info.Start = time.Time{}
+	}
 	if cerr := c.store.Commit(ctx, view, v.out, info); cerr != nil && (err == nil || tuferr.ClassOf(cerr) == protocol.ClassVerdict) {
 		return nil, cerr
 	}
@@ -96,12 +108,17 @@ func (t trusted) TimestampDoc() *admission.Doc       { return t.Timestamp }
 func (t trusted) SnapshotDoc() *admission.Doc        { return t.Snapshot }
 func (t trusted) RoleDoc(role string) *admission.Doc { return t.Role(role) }
 
+// answers is what the repository answered during one operation.
+type answers interface {
+	Answer(f engine.File) (doc *admission.Doc, err error, asked bool)
+	Served(role, digest string) *admission.Doc
+}
+
 // attempt carries one operation through the engines.
 type attempt struct {
 	*Client
 	view    *store.View
-	memo    *source.Memo
-	src     *source.Source
+	memo    answers
 	op      *engine.Operation
 	offline bool
 }
@@ -173,7 +190,7 @@ func (r *attempt) signedAfterAll(e engine.Engine, good *engine.Outcome, err erro
 	if verdict == nil || verdict.Code != protocol.CodeUnsigned || verdict.Engine == "host" {
 		return err
 	}
-	doc := r.src.Served(verdict.Role, verdict.Digest)
+	doc := r.memo.Served(verdict.Role, verdict.Digest)
 	if doc == nil || !r.signed(verdict.Role, doc, good) {
 		return err
 	}
@@ -206,7 +223,7 @@ func (r *attempt) signed(role string, doc *admission.Doc, good *engine.Outcome) 
 
 // disproved says whether metadata that was refused as expired proves that the
 // clock floor is wrong, because a clock once ran ahead.
-func (c *Client) disproved(ctx context.Context, memo *source.Memo, err error) bool {
+func (c *Client) disproved(ctx context.Context, memo answers, err error) bool {
 	e := tuferr.As(err)
 	doc := memo.Served(e.Role, e.Digest)
 	if doc == nil {

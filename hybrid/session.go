@@ -93,6 +93,16 @@ func (c *Client) find(ctx context.Context, name string) (*find, error) {
 	if err := transport.CheckTargetPath(name); err != nil {
 		return nil, err
 	}
+	v, err := c.verifiedFor(ctx, name)
+	if err != nil {
+		return nil, withTarget(err, name)
+	}
+	return v.listed(name, c.opts.MaxRoles)
+}
+
+// verifiedFor returns a fresh state in which every role that a search for the
+// names visits has been verified.
+func (c *Client) verifiedFor(ctx context.Context, names ...string) (*verified, error) {
 	s, err := c.fresh(ctx)
 	if err != nil {
 		return nil, err
@@ -100,15 +110,26 @@ func (c *Client) find(ctx context.Context, name string) (*find, error) {
 	s.mu.Lock()
 	v := s.v
 	s.mu.Unlock()
-	role, err := v.find(name, c.opts.MaxRoles)
-	if errors.Is(err, errNotVerified) {
-		req := s.req
-		req.targets = []string{name}
-		if v, err = c.operate(ctx, s.memo, req); err == nil {
-			s.add(v)
-			role = v.out.Answers[name]
+	for _, name := range names {
+		_, err := v.find(name, c.opts.MaxRoles)
+		if errors.Is(err, errNotVerified) {
+			req := s.req
+			req.targets = names
+			if v, err = c.operate(ctx, s.memo, req); err == nil {
+				s.add(v)
+			}
+			return v, err
+		}
+		if err != nil {
+			return nil, withTarget(err, name)
 		}
 	}
+	return v, nil
+}
+
+// listed returns the answer for a name whose search has been verified.
+func (v *verified) listed(name string, maxRoles int) (*find, error) {
+	role, err := v.find(name, maxRoles)
 	if err != nil {
 		return nil, withTarget(err, name)
 	}
