@@ -19,6 +19,16 @@ func delegationCases() []Case {
 	add := func(name, spec, why string, run func(w *World)) {
 		cases = append(cases, Case{Group: "delegations", Name: name, Spec: spec, Why: why, Run: run})
 	}
+	addOrderCases(add)
+	addGraphCases(add)
+	return append(append(append(cases, brokenDelegations()...), diamondCases()...), nameCases()...)
+}
+
+// adder adds a case to a group.
+type adder = func(name, spec, why string, run func(w *World))
+
+// addOrderCases are about who comes first.
+func addOrderCases(add adder) {
 	const x = "x/file"
 	add("two roles list the same target", "5.6.7.2", "the first in order wins", func(w *World) {
 		w.Delegate("targets", to("one", "x/*"))
@@ -80,6 +90,11 @@ func delegationCases() []Case {
 		w.Publish("targets", "one", "two", "deeper")
 		w.Accept(x)
 	})
+}
+
+// addGraphCases are about long and circular ways.
+func addGraphCases(add adder) {
+	const x = "x/file"
 	add("a cycle of two", "5.6.7.1", "a role is visited once", func(w *World) {
 		w.Delegate("targets", to("one", "x/*"))
 		w.Delegate("one", to("two", "x/*"))
@@ -130,7 +145,6 @@ func delegationCases() []Case {
 		w.Publish(names...)
 		w.Accept("role199/f")
 	})
-	return append(append(append(cases, brokenDelegations()...), diamondCases()...), nameCases()...)
 }
 
 // brokenDelegations have a role on the way that cannot be verified.

@@ -70,54 +70,66 @@ func localCases() []Case {
 			Config: tuftest.Config{NoHashes: true}}) // so that damage is not told by a hash
 	}
 	for _, role := range roles {
-		for _, d := range damage {
-			add(role+".json: "+d.name, "5", "an error must not leave the client unrecoverable", func(w *World) {
-				w.Accept(tool)
-				w.write(role, d.do(w.current(role)))
-				if d.rootIsOpen && role == "root" {
-					w.Either(tool)
-					return
-				}
-				w.Accept(tool)
-				w.renew(role)
-				w.Accept(tool)
-			})
-		}
-		add(role+".json: removed", "5", "an error must not leave the client unrecoverable", func(w *World) {
+		addDamageCases(add, role)
+	}
+	addDirectoryCases(add)
+	addThiefCases(add)
+	return cases
+}
+
+// addDamageCases damage one file.
+func addDamageCases(add adder, role string) {
+	for _, d := range damage {
+		add(role+".json: "+d.name, "5", "an error must not leave the client unrecoverable", func(w *World) {
 			w.Accept(tool)
-			_ = os.Remove(w.localFile(role))
-			w.forgetVersions()
-			w.Accept(tool)
-		})
-		add(role+".json: the version before", "5", "what is older is updated", func(w *World) {
-			w.Accept(tool)
-			old := w.current(role)
-			w.renew(role)
-			w.Accept(tool)
-			w.write(role, old)
-			w.Accept(tool)
-		})
-		add(role+".json: a directory", "5", "what is open to a client in such a case", func(w *World) {
-			w.Accept(tool)
-			_ = os.RemoveAll(w.localFile(role))
-			_ = os.MkdirAll(filepath.Join(w.localFile(role), "inside"), 0o700)
-			w.forgetVersions()
-			w.Either(tool)
-		})
-		add(role+".json: a link that leads outside", "5", "no file outside is changed", func(w *World) {
-			w.Accept(tool)
-			outside := w.dir + "-outside"
-			_ = os.WriteFile(outside, []byte("untouched"), 0o600)
-			_ = os.Remove(w.localFile(role))
-			_ = os.Symlink(outside, w.localFile(role))
-			w.forgetVersions()
-			w.renew(role)
-			w.Either(tool)
-			if raw, err := os.ReadFile(outside); w.strict && (err != nil || string(raw) != "untouched") {
-				w.deviate(BrokeInvariant, "a file outside the client's directories was changed")
+			w.write(role, d.do(w.current(role)))
+			if d.rootIsOpen && role == "root" {
+				w.Either(tool)
+				return
 			}
+			w.Accept(tool)
+			w.renew(role)
+			w.Accept(tool)
 		})
 	}
+	add(role+".json: removed", "5", "an error must not leave the client unrecoverable", func(w *World) {
+		w.Accept(tool)
+		_ = os.Remove(w.localFile(role))
+		w.forgetVersions()
+		w.Accept(tool)
+	})
+	add(role+".json: the version before", "5", "what is older is updated", func(w *World) {
+		w.Accept(tool)
+		old := w.current(role)
+		w.renew(role)
+		w.Accept(tool)
+		w.write(role, old)
+		w.Accept(tool)
+	})
+	add(role+".json: a directory", "5", "what is open to a client in such a case", func(w *World) {
+		w.Accept(tool)
+		_ = os.RemoveAll(w.localFile(role))
+		_ = os.MkdirAll(filepath.Join(w.localFile(role), "inside"), 0o700)
+		w.forgetVersions()
+		w.Either(tool)
+	})
+	add(role+".json: a link that leads outside", "5", "no file outside is changed", func(w *World) {
+		w.Accept(tool)
+		outside := w.dir + "-outside"
+		_ = os.WriteFile(outside, []byte("untouched"), 0o600)
+		_ = os.Remove(w.localFile(role))
+		_ = os.Symlink(outside, w.localFile(role))
+		w.forgetVersions()
+		w.renew(role)
+		w.Either(tool)
+		if raw, err := os.ReadFile(outside); w.strict && (err != nil || string(raw) != "untouched") {
+			w.deviate(BrokeInvariant, "a file outside the client's directories was changed")
+		}
+	})
+}
+
+// addDirectoryCases are about the directory as a whole.
+func addDirectoryCases(add adder) {
 	add("all files removed", "5", "the shipped root is enough", func(w *World) {
 		w.Accept(tool)
 		for _, role := range roles {
@@ -141,31 +153,6 @@ func localCases() []Case {
 		w.Accept(tool)
 		w.renew("team")
 		w.Accept(tool)
-	})
-	add("the attacker's root with a higher version, and his repository", "5.2", "it is not signed by the trusted one", func(w *World) {
-		w.Accept(plugin)
-		thief := tuftest.NewRepo(tuftest.Config{Kind: tuftest.ECDSA})
-		thief.Root.Signed["x-note"] = evil
-		thief.PublishRoot()
-		thief.AddTarget("targets", plugin, []byte(evil), nil)
-		thief.Timestamp.SetVersion(100)
-		thief.Snapshot.SetVersion(100)
-		thief.Publish("targets")
-		w.write("root", thief.RootBytes(2))
-		w.SetFiles(thief.Files())
-		w.strict = false // the damage itself carries the attacker's mark
-		w.Refuse(plugin)
-	})
-	add("the attacker's timestamp, snapshot and targets, not signed", "5.4.2", "they are not signed", func(w *World) {
-		w.Accept(plugin)
-		thief := tuftest.NewRepo(tuftest.Config{Kind: tuftest.ECDSA})
-		thief.AddTarget("targets", plugin, []byte(evil), nil)
-		thief.Publish("targets")
-		for _, role := range []string{"timestamp", "snapshot", "targets"} {
-			raw, _ := thief.Get(thief.MetadataName(role, thief.Role(role).Version))
-			w.write(role, raw)
-		}
-		w.Accept(plugin)
 	})
 	add("an old state of the directory comes back", "5", "it is updated", func(w *World) {
 		w.Accept(tool)
@@ -218,5 +205,33 @@ func localCases() []Case {
 		w.Server.Close()
 		w.Either(plugin)
 	})
-	return cases
+}
+
+// addThiefCases put the attacker's files into the directory.
+func addThiefCases(add adder) {
+	add("the attacker's root with a higher version, and his repository", "5.2", "it is not signed by the trusted one", func(w *World) {
+		w.Accept(plugin)
+		thief := tuftest.NewRepo(tuftest.Config{Kind: tuftest.ECDSA})
+		thief.Root.Signed["x-note"] = evil
+		thief.PublishRoot()
+		thief.AddTarget("targets", plugin, []byte(evil), nil)
+		thief.Timestamp.SetVersion(100)
+		thief.Snapshot.SetVersion(100)
+		thief.Publish("targets")
+		w.write("root", thief.RootBytes(2))
+		w.SetFiles(thief.Files())
+		w.strict = false // the damage itself carries the attacker's mark
+		w.Refuse(plugin)
+	})
+	add("the attacker's timestamp, snapshot and targets, not signed", "5.4.2", "they are not signed", func(w *World) {
+		w.Accept(plugin)
+		thief := tuftest.NewRepo(tuftest.Config{Kind: tuftest.ECDSA})
+		thief.AddTarget("targets", plugin, []byte(evil), nil)
+		thief.Publish("targets")
+		for _, role := range []string{"timestamp", "snapshot", "targets"} {
+			raw, _ := thief.Get(thief.MetadataName(role, thief.Role(role).Version))
+			w.write(role, raw)
+		}
+		w.Accept(plugin)
+	})
 }

@@ -47,6 +47,12 @@ func rootCases() []Case {
 		w.PublishRoot()
 		w.Refuse(plugin)
 	})
+	addChainCases(add)
+	return append(append(cases, rotationCases()...), rootShapeCases()...)
+}
+
+// addChainCases are about the versions of the chain.
+func addChainCases(add adder) {
 	for _, version := range []int{1, 3, 9} {
 		add("the next file carries version "+string(rune('0'+version)), "5.3.5", "it must be precisely the next version", func(w *World) {
 			w.Accept(plugin)
@@ -106,7 +112,6 @@ func rootCases() []Case {
 		w.renew("timestamp")
 		w.Either(plugin)
 	})
-	return append(append(cases, rotationCases()...), rootShapeCases()...)
 }
 
 // rotationCases are about keys of other roles that a new root replaces.
@@ -129,7 +134,12 @@ func rotationCases() []Case {
 				w.Refuse(plugin)
 			}})
 	}
-	// forward is a fast-forward attack and the recovery from it.
+	return append(append(cases, forwardCases()...), changedKeyCases()...)
+}
+
+// forwardCases are fast-forward attacks and the recovery from them.
+func forwardCases() []Case {
+	var cases []Case
 	forward := func(name string, want Expect, ahead []string, rotated ...string) {
 		why := "the rotation clears timestamp and snapshot"
 		cases = append(cases, Case{Group: "root", Name: "fast-forward: " + name, Spec: "5.3.11", Why: why, Run: func(w *World) {
@@ -164,7 +174,12 @@ func rotationCases() []Case {
 	forward("snapshot, targets key replaced", refuse, []string{"snapshot"}, "targets")
 	forward("targets, its own key replaced", refuse, []string{"targets"}, "targets")
 	forward("timestamp, no key replaced", refuse, []string{"timestamp"})
-	cases = append(cases,
+	return cases
+}
+
+// changedKeyCases are changes of keys that are less than a replacement.
+func changedKeyCases() []Case {
+	return []Case{
 		Case{Group: "root", Name: "fast-forward: timestamp gets a second key and keeps the first", Spec: "5.3.11", Why: "whether an addition is a rotation is open", Run: func(w *World) {
 			w.Timestamp.SetVersion(1000)
 			w.renew("targets")
@@ -201,8 +216,8 @@ func rotationCases() []Case {
 			w.renew("targets")
 			w.forgetVersions()
 			w.Either(plugin)
-		}})
-	return cases
+		}},
+	}
 }
 
 func rootShapeCases() []Case {

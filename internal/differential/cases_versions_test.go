@@ -65,7 +65,7 @@ func versionCases() []Case {
 			})
 		}
 	}
-	return append(cases, rollbackCases()...)
+	return append(append(cases, rollbackCases()...), snapshotCases()...)
 }
 
 // startAt shows a fresh client a role with a low version that is announced so.
@@ -157,6 +157,12 @@ func rollbackCases() []Case {
 				w.SetFiles(old)
 				w.Refuse(plugin)
 			}},
+	}
+}
+
+// snapshotCases are about what a snapshot must keep.
+func snapshotCases() []Case {
+	return []Case{
 		mismatched("snapshot", "timestamp", "snapshot.json", "5.5.4"),
 		mismatched("targets", "snapshot", "targets.json", "5.6.4"),
 		mismatched("team", "snapshot", "team.json", "5.6.7"),
