@@ -248,7 +248,7 @@ func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptio
 			return nil, err
 		}
 	}
-	v, err := c.operate(ctx, &source.Memo{}, request{targets: names, bundle: b, reference: opts.ReferenceTime})
+	v, err := c.operate(ctx, request{targets: names, bundle: b, reference: opts.ReferenceTime})
 	if err != nil {
 		return nil, err
 	}
@@ -301,11 +301,11 @@ func (c *Client) take(ctx context.Context, b *bundle.Reader, found map[string]*f
 }
 
 // answers are those of the bundle, if there is one, else those in memo.
-func (r request) answers(memo *source.Memo) answers {
+func (r request) answers() answers {
 	if r.bundle != nil {
 		return bundled{r.bundle}
 	}
-	return memo
+	return r.memo
 }
 
 // now returns the reference time, if there is one, else the clock's.

@@ -85,7 +85,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 	return c.call(ctx, "refresh", func(ctx context.Context) error {
 		s, err := c.fresh(ctx)
 		if err == nil {
-			err = s.req.offline
+			err = s.offline
 		}
 		return err
 	})

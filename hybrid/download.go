@@ -135,16 +135,11 @@ func (c *Client) list(ctx context.Context) ([]TargetInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	v := s.v
-	s.mu.Unlock()
+	v := s.state()
 	if _, ok := v.reached(c.opts.MaxRoles); !ok {
-		req := s.req
-		req.all = true
-		if v, err = c.operate(ctx, s.memo, req); err != nil {
+		if v, err = c.more(ctx, s, request{all: true}); err != nil {
 			return nil, err
 		}
-		s.add(v)
 	}
 	names, _ := v.reached(c.opts.MaxRoles)
 	list := make([]TargetInfo, 0, len(names))

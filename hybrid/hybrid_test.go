@@ -442,3 +442,57 @@ func TestCancelAndShutdown(t *testing.T) {
 	require.ErrorIs(t, <-done, ErrCancelled)
 	require.ErrorIs(t, c.Refresh(context.Background()), ErrUsage)
 }
+
+// TestStoreMovesDuringASession: what a session remembers of the repository is
+// dropped when another client has moved the store on; it is no rollback.
+func TestStoreMovesDuringASession(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"alice", "bob"} {
+		w.repo.Delegate("targets", tuftest.Delegation{Name: name, Paths: []string{"plugins/" + name + "/*"}})
+		w.repo.AddTarget(name, "plugins/"+name+"/x", []byte(name), nil)
+	}
+	w.repo.Publish("targets", "alice", "bob")
+	for _, mode := range []Mode{ModeAuto, ModePython, ModeDual} {
+		t.Run(string(mode), func(t *testing.T) {
+			c := w.client(mode, func(o *Options) { o.RefreshInterval = time.Hour })
+			_, err := c.Lookup(context.Background(), "plugins/alice/x")
+			require.NoError(t, err)
+
+			w.repo.AddTarget("bob", "plugins/bob/x", []byte("newer"+mode), nil)
+			w.repo.Publish("bob")
+			w.repo.PublishRoot()
+			require.NoError(t, w.client(ModeGo).Refresh(context.Background()))
+
+			info, err := c.Lookup(context.Background(), "plugins/bob/x")
+			require.NoError(t, err)
+			require.Equal(t, tuftest.SHA256([]byte("newer"+mode)), info.Hashes["sha256"])
+		})
+	}
+}
+
+func TestConcurrentDelegatedLookups(t *testing.T) {
+	w := newWorld(t)
+	var names []string
+	for i := range 8 {
+		name := string(rune('a' + i))
+		w.repo.Delegate("targets", tuftest.Delegation{Name: name, Paths: []string{name + "/*"}})
+		w.repo.AddTarget(name, name+"/x", []byte(name), nil)
+		names = append(names, name)
+	}
+	w.repo.Publish(append(names, "targets")...)
+	c := w.client(ModeAuto, func(o *Options) { o.RefreshInterval = time.Hour })
+	var wg sync.WaitGroup
+	for i := range 32 {
+		name := names[i%len(names)]
+		wg.Go(func() {
+			r, err := c.VerifyAndDownloadPlugin(context.Background(), name+"/x", DownloadOptions{})
+			if err != nil || r.Role != name {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	list, err := c.List(context.Background())
+	require.NoError(t, err)
+	require.Len(t, list, 9)
+}

@@ -29,6 +29,10 @@ type request struct {
 	// is then left alone: see importBundle.
 	bundle    *bundle.Reader
 	reference time.Time
+	// memo is the state of the repository to go on from, after the operation that
+	// left the trust store as after describes it; both nil to ask anew.
+	memo  *source.Memo
+	after *verified
 }
 
 // verified is what an operation has verified and committed.
@@ -39,24 +43,29 @@ type verified struct {
 	engine, fallback string
 	start            time.Time
 	offline          bool
+	// memo is the state of the repository that it was verified from.
+	memo *source.Memo
 }
 
 // operate runs a request over the engines and commits what they verify. It
 // starts again when the store moved underneath, or when the clock floor has
 // been proved wrong.
-func (c *Client) operate(ctx context.Context, memo *source.Memo, req request) (*verified, error) {
+func (c *Client) operate(ctx context.Context, req request) (*verified, error) {
 	for range maxRestarts {
-		v, err := c.attempt(ctx, memo, req)
+		if req.memo == nil {
+			req.memo = &source.Memo{}
+		}
+		v, err := c.attempt(ctx, req)
 		switch {
 		case tuferr.CodeOf(err) == protocol.CodeContention:
-		case tuferr.CodeOf(err) == protocol.CodeExpired && req.reference.IsZero() && c.disproved(ctx, req.answers(memo), err):
+		case tuferr.CodeOf(err) == protocol.CodeExpired && req.reference.IsZero() && c.disproved(ctx, req.answers(), err):
 		default:
 			return v, err
 		}
 		if ctx.Err() != nil {
 			return nil, engine.Cancelled(ctx)
 		}
-		*memo = source.Memo{}
+		req.memo, req.after = nil, nil
 	}
 	e := tuferr.New(protocol.CodeContention, "the trust store changed %d times during one operation", maxRestarts)
 	e.Path, e.Hint = c.opts.MetadataDir, "try again; many processes share this directory"
@@ -64,13 +73,16 @@ func (c *Client) operate(ctx context.Context, memo *source.Memo, req request) (*
 }
 
 // attempt is one operation on one view of the store.
-func (c *Client) attempt(ctx context.Context, memo *source.Memo, req request) (*verified, error) {
+func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 	view, err := c.store.View(ctx)
 	if err != nil {
 		return nil, err
 	}
-	src := source.New(c.remote, trusted{view}, memo)
-	r := &attempt{Client: c, view: view, memo: req.answers(memo)}
+	if req.after != nil && !req.after.stands(view) {
+		return nil, tuferr.New(protocol.CodeContention, "another process has moved the trust store on")
+	}
+	src := source.New(c.remote, trusted{view}, req.memo)
+	r := &attempt{Client: c, view: view, memo: req.answers()}
 	r.op = &engine.Operation{
 		Root: view.Root, Source: src, Start: view.Start(req.now(c.opts.Now)),
 		Targets: req.targets, All: req.all, MaxRoots: c.opts.MaxRoots, MaxRoles: c.opts.MaxRoles,
@@ -86,7 +98,7 @@ func (c *Client) attempt(ctx context.Context, memo *source.Memo, req request) (*
 	if v == nil || v.out == nil {
 		return nil, err
 	}
-	v.start, v.root, v.offline = r.op.Start, v.out.RootDoc(view.Root), r.offline
+	v.start, v.root, v.offline, v.memo = r.op.Start, v.out.RootDoc(view.Root), r.offline, req.memo
 	if r.offline {
 		return v, err
 	}
@@ -98,6 +110,14 @@ func (c *Client) attempt(ctx context.Context, memo *source.Memo, req request) (*
 		return nil, cerr
 	}
 	return v, err
+}
+
+// stands says whether the store still trusts what v was verified to be. If not,
+// what the repository answered then is old: judged against a newer store it
+// would look like a rollback.
+func (v *verified) stands(view *store.View) bool {
+	return view.Root.SHA256 == v.root.SHA256 &&
+		view.Timestamp != nil && view.Timestamp.SHA256 == v.out.Timestamp.SHA256
 }
 
 // trusted adapts a view to what the source needs.

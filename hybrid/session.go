@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,11 +20,30 @@ import (
 // session is one verified state of the repository. Look-ups that need delegated
 // roles not verified yet add them, over the same memo: they see the same state.
 type session struct {
-	memo *source.Memo
-	req  request
+	// offline is why the trust store stands in for the repository, if it does.
+	offline error
 
 	mu sync.Mutex
 	v  *verified
+}
+
+// state returns what has been verified so far.
+func (s *session) state() *verified {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.v
+}
+
+// more runs a request over the state of the repository that the session knows.
+func (c *Client) more(ctx context.Context, s *session, req request) (*verified, error) {
+	before := s.state()
+	req.memo, req.after, req.offline = before.memo, before, s.offline
+	v, err := c.operate(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	s.add(v)
+	return v, nil
 }
 
 // find is an answer with what it rests on.
@@ -46,12 +66,11 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 		return latest, nil
 	}
 	return c.flight.do(ctx, c.ctx, func(ctx context.Context) (*session, error) {
-		s := &session{memo: &source.Memo{}}
-		v, err := c.operate(ctx, s.memo, s.req)
+		s := &session{}
+		v, err := c.operate(ctx, request{})
 		if err != nil && c.mayStandIn(err) {
-			s.req.offline = err
-			s.memo = &source.Memo{}
-			v, err = c.standIn(ctx, s)
+			s.offline = err
+			v, err = c.standIn(ctx, err)
 		}
 		if err != nil {
 			return nil, err
@@ -67,9 +86,7 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 // usable says whether the session may still answer: it is not older than
 // interval, online, and nothing in it has expired since.
 func (s *session) usable(now time.Time, interval time.Duration) bool {
-	s.mu.Lock()
-	v := s.v
-	s.mu.Unlock()
+	v := s.state()
 	age := now.Sub(v.start)
 	if v.offline || age < 0 || age >= interval {
 		return false
@@ -107,18 +124,11 @@ func (c *Client) verifiedFor(ctx context.Context, names ...string) (*verified, e
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	v := s.v
-	s.mu.Unlock()
+	v := s.state()
 	for _, name := range names {
 		_, err := v.find(name, c.opts.MaxRoles)
 		if errors.Is(err, errNotVerified) {
-			req := s.req
-			req.targets = names
-			if v, err = c.operate(ctx, s.memo, req); err == nil {
-				s.add(v)
-			}
-			return v, err
+			return c.more(ctx, s, request{targets: names})
 		}
 		if err != nil {
 			return nil, withTarget(err, name)
@@ -151,19 +161,24 @@ func (v *verified) find(name string, maxRoles int) (string, error) {
 	})
 }
 
-// add makes what a look-up has verified the session's state. Another process
-// may have moved the repository's state on meanwhile: that is then the new one.
+// add makes what a look-up has verified the session's state, beside what was
+// verified before if that is of the same snapshot. Nothing verified is changed.
 func (s *session) add(v *verified) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.v.out.Snapshot.SHA256 == v.out.Snapshot.SHA256 {
-		for _, t := range s.v.out.Targets {
-			if v.out.Find(t.Role, t.Delegator) == nil {
-				v.out.Targets = append(v.out.Targets, t)
-			}
+	if s.v.out.Snapshot.SHA256 != v.out.Snapshot.SHA256 {
+		s.v = v
+		return
+	}
+	merged, out := *v, *v.out
+	out.Targets = slices.Clone(out.Targets)
+	for _, t := range s.v.out.Targets {
+		if out.Find(t.Role, t.Delegator) == nil {
+			out.Targets = append(out.Targets, t)
 		}
 	}
-	s.v = v
+	merged.out = &out
+	s.v = &merged
 }
 
 // answer describes a target that role lists.
@@ -213,26 +228,26 @@ func (c *Client) mayStandIn(err error) bool {
 // standIn lets the trust store stand in for a repository out of reach, while
 // the last verified refresh is not longer ago than MaxMetadataAge. The engines
 // verify everything again, expiry included.
-func (c *Client) standIn(ctx context.Context, s *session) (*verified, error) {
+func (c *Client) standIn(ctx context.Context, cause error) (*verified, error) {
 	view, err := c.store.View(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if view.Timestamp == nil || view.LastRefresh.IsZero() {
-		return nil, s.req.offline
+		return nil, cause
 	}
 	if age := view.Start(c.opts.Now()).Sub(view.LastRefresh); age > c.opts.MaxMetadataAge {
 		e := tuferr.New(protocol.CodeStale, "metadata is stale: the last verified refresh was %s ago, and the repository is not accessible: %w",
-			age.Round(time.Second), s.req.offline)
+			age.Round(time.Second), cause)
 		e.Hint = "restore the connection to the repository"
 		return nil, e
 	}
-	v, err := c.operate(ctx, s.memo, s.req)
+	v, err := c.operate(ctx, request{offline: cause})
 	if tuferr.ClassOf(err) == protocol.ClassTransport {
-		return nil, s.req.offline
+		return nil, cause
 	}
 	if err == nil {
-		c.events.emit(SeverityWarning, "offline", "the repository cannot be reached: what was verified before answers", s.req.offline)
+		c.events.emit(SeverityWarning, "offline", "the repository cannot be reached: what was verified before answers", cause)
 	}
 	return v, err
 }
