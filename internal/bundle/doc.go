@@ -40,7 +40,7 @@ const (
 	// and the most targets, maxMetadata the most bytes of all metadata files.
 	maxIndex    = 4 << 20
 	maxFiles    = 16 << 10
-	maxMetadata = 256 << 20
+	maxMetadata = 128 << 20
 )
 
 // index is the content of bundle.json.

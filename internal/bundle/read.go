@@ -215,7 +215,10 @@ func (b *Reader) readMetadata(h *tar.Header) error {
 	doc, err := admission.Parse(kind, raw, b.limits)
 	if err != nil {
 		e := *tuferr.As(err)
-		e.Role = role
+		e.Role, e.Hint = role, again
+		if e.Code == protocol.CodeNotARepository {
+			e.Code = protocol.CodeMalformed
+		}
 		return &e
 	}
 	if version != 0 && doc.Version != version {
@@ -263,9 +266,11 @@ func parseName(name string) (role string, version int64, ok bool) {
 	return role, version, ok
 }
 
+const again = "copy the bundle once more, or export it again"
+
 func damaged(format string, args ...any) *tuferr.Error {
 	e := tuferr.New(protocol.CodeMalformed, "the bundle cannot be used: "+format, args...)
-	e.Engine, e.Hint = "host", "copy the bundle once more, or export it again"
+	e.Engine, e.Hint = "host", again
 	return e
 }
 
