@@ -107,7 +107,7 @@ func TestDifferential(t *testing.T) {
 }
 
 // workers run cases at the same time: most of them wait for the loopback.
-const workers = 8
+const workers = 4
 
 // sampled says whether a subject runs a case when not everything is asked for:
 // one in four, and slow subjects one in twelve.

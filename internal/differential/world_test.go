@@ -86,7 +86,7 @@ type World struct {
 
 func newWorld(dir string, c tuftest.Config, client plain.Client, strict bool) *World {
 	w := &World{
-		Repo: tuftest.NewRepo(c), client: client, strict: strict, dir: dir, patience: 5 * time.Second,
+		Repo: tuftest.NewRepo(c), client: client, strict: strict, dir: dir, patience: 10 * time.Second,
 		Now:       time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC),
 		published: map[string]string{}, versions: map[string]int64{},
 	}
