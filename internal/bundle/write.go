@@ -3,10 +3,12 @@ package bundle
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
+	"syscall"
 
 	"github.com/go-json-experiment/json"
 
@@ -125,5 +127,9 @@ func unwritten(err error) error {
 	if err == nil || tuferr.As(err) != nil {
 		return err
 	}
-	return tuferr.New(protocol.CodeLocalIO, "the bundle cannot be written: %w", err)
+	code := protocol.CodeLocalIO
+	if errors.Is(err, syscall.ENOSPC) {
+		code = protocol.CodeDiskFull
+	}
+	return tuferr.New(code, "the bundle cannot be written: %w", err)
 }
