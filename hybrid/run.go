@@ -178,7 +178,7 @@ func (r *attempt) complete(e engine.Engine, good *engine.Outcome) error {
 			return incomplete("it did not come to the end of the root chain")
 		}
 		ts, _, _ := r.memo.Answer(engine.File{Role: string(admission.KindTimestamp)})
-		if ts == nil || good.Timestamp == nil || ts.Version > good.Timestamp.Version {
+		if ts == nil || good.Timestamp == nil || ts.Version != good.Timestamp.Version {
 			return incomplete("it did not take the repository's timestamp")
 		}
 	}
