@@ -166,12 +166,33 @@ func (r *run) replied(we *pywrapper.Error) error {
 	case !known:
 		e.Code = protocol.CodeEngineInternal
 	case info.Class == protocol.ClassVerdict:
+		e.Spec = sections[admission.KindOf(we.Role)][e.Code]
 		r.addEvidence(e)
 	case info.Class == protocol.ClassFault:
 	default:
 		return violation("it failed with %q, which is not an engine's to say: %s", we.Code, we.Message)
 	}
 	return e
+}
+
+// sections are the sections of the specification that python-tuf's verdicts
+// enforce, by the kind of the file.
+var sections = map[admission.Kind]map[protocol.Code]string{
+	admission.KindRoot: {
+		protocol.CodeTooMany: "5.3.3", protocol.CodeUnsigned: "5.3.4", protocol.CodeRollback: "5.3.5",
+		protocol.CodeBadVersion: "5.3.5", protocol.CodeExpired: "5.3.10",
+	},
+	admission.KindTimestamp: {
+		protocol.CodeUnsigned: "5.4.2", protocol.CodeRollback: "5.4.3", protocol.CodeExpired: "5.4.4",
+	},
+	admission.KindSnapshot: {
+		protocol.CodeMismatch: "5.5.2", protocol.CodeUnsigned: "5.5.3", protocol.CodeBadVersion: "5.5.4",
+		protocol.CodeRollback: "5.5.5", protocol.CodeExpired: "5.5.6",
+	},
+	admission.KindTargets: {
+		protocol.CodeNotInSnapshot: "5.6.1", protocol.CodeMismatch: "5.6.2", protocol.CodeUnsigned: "5.6.3",
+		protocol.CodeBadVersion: "5.6.4", protocol.CodeExpired: "5.6.5", protocol.CodeTooMany: "5.6.7.1",
+	},
 }
 
 // addEvidence fills in what the host knows of the files that were judged.
