@@ -250,7 +250,7 @@ func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptio
 	}
 	v, err := c.operate(ctx, request{targets: names, bundle: b, reference: opts.ReferenceTime})
 	if err != nil {
-		return nil, err
+		return nil, advised(err)
 	}
 	c.mu.Lock()
 	c.latest = nil // What it would answer is not the newest any more.
@@ -271,6 +271,24 @@ func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptio
 		return nil, err
 	}
 	return result, nil
+}
+
+// advised says what to do about a verdict where a bundle is what was refused.
+func advised(err error) error {
+	e := tuferr.As(err)
+	if e == nil {
+		return err
+	}
+	copied := *e
+	switch e.Code {
+	case protocol.CodeRollback:
+		copied.Hint = "the bundle is older than what is trusted here: export it again"
+	case protocol.CodeExpired:
+		copied.Hint = "the bundle is too old: export it again; if the date here is wrong, set the clock, or give a reference time"
+	case protocol.CodeUnsigned:
+		copied.Hint = "the bundle was changed on its way, or it is of another repository than the root that is trusted here"
+	}
+	return &copied
 }
 
 // take streams the targets of a bundle into the cache, hashing on the way.

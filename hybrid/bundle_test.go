@@ -341,6 +341,7 @@ func TestImportRefusesTheWrongBundle(t *testing.T) {
 			before := tree(t, filepath.Join(w.dir, "far"))
 			_, err = take(w.far(mode), raw)
 			require.ErrorIs(t, err, ErrRollback)
+			require.ErrorContains(t, err, "export it again")
 			require.Equal(t, before, tree(t, filepath.Join(w.dir, "far")))
 			require.Contains(t, w.codes(), "refused")
 			w.get(w.far(mode))
