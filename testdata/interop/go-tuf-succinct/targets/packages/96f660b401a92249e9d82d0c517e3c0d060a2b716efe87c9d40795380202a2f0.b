@@ -1,0 +1,1 @@
+packages/b of go-tuf-succinct

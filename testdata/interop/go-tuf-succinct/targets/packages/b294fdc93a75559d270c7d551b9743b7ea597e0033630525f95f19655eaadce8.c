@@ -1,0 +1,1 @@
+packages/c of go-tuf-succinct

@@ -1,0 +1,1 @@
+packages/d of go-tuf-succinct
