@@ -130,7 +130,7 @@ func (v *verified) rolesFor(names []string, maxRoles int) ([]bundle.Role, error)
 	roles := []bundle.Role{{Name: string(admission.KindSnapshot), Doc: v.out.Snapshot}, {Name: top, Doc: v.out.Find(top, string(admission.KindRoot))}}
 	has := map[string]bool{top: true}
 	for _, name := range names {
-		_, err := delegation.Find(name, maxRoles, func(role, delegator string) (*admission.Doc, error) {
+		_, _, err := delegation.Find(name, maxRoles, func(role, delegator string) (*admission.Doc, error) {
 			doc := v.out.Find(role, delegator)
 			if doc == nil {
 				return nil, errNotVerified

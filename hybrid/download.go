@@ -144,12 +144,12 @@ func (c *Client) list(ctx context.Context) ([]TargetInfo, error) {
 	names, _ := v.reached(c.opts.MaxRoles)
 	list := make([]TargetInfo, 0, len(names))
 	for _, name := range names {
-		role, err := v.find(name, c.opts.MaxRoles)
+		role, doc, err := v.find(name, c.opts.MaxRoles)
 		if err != nil {
 			return nil, withTarget(err, name)
 		}
 		if role != "" {
-			list = append(list, *v.answer(name, role).info)
+			list = append(list, *v.answer(name, role, doc).info)
 		}
 	}
 	return list, nil

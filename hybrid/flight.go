@@ -23,8 +23,9 @@ type refreshing struct {
 	err     error
 }
 
-// do returns the result of the refresh under way, or of a new one made by run.
-func (f *flight) do(ctx, base context.Context, run func(context.Context) (*session, error)) (*session, error) {
+// do returns the result of the refresh under way, or of a new one made by run,
+// which calls counts until it has ended. The caller must be counted, too.
+func (f *flight) do(ctx, base context.Context, calls *sync.WaitGroup, run func(context.Context) (*session, error)) (*session, error) {
 	f.mu.Lock()
 	r := f.now
 	if r == nil {
@@ -32,7 +33,7 @@ func (f *flight) do(ctx, base context.Context, run func(context.Context) (*sessi
 		var runCtx context.Context
 		runCtx, r.cancel = context.WithCancel(base)
 		f.now = r
-		go f.fly(runCtx, r, run)
+		calls.Go(func() { f.fly(runCtx, r, run) })
 	}
 	r.waiters++
 	f.mu.Unlock()

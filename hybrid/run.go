@@ -2,6 +2,7 @@ package hybrid
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
@@ -81,8 +82,9 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 	if req.after != nil && !req.after.stands(view) {
 		return nil, tuferr.New(protocol.CodeContention, "another process has moved the trust store on")
 	}
-	src := source.New(c.remote, trusted{view}, req.memo)
-	r := &attempt{Client: c, view: view, memo: req.answers()}
+	local := trust(view)
+	src := source.New(c.remote, local, req.memo)
+	r := &attempt{Client: c, trusted: local, memo: req.answers()}
 	r.op = &engine.Operation{
 		Root: view.Root, Source: src, Start: view.Start(req.now(c.opts.Now)),
 		Targets: req.targets, All: req.all, MaxRoots: c.opts.MaxRoots, MaxRoles: c.opts.MaxRoles,
@@ -100,7 +102,8 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 	}
 	v.start, v.root, v.offline, v.memo = r.op.Start, v.out.RootDoc(view.Root), r.offline, req.memo
 	if r.offline {
-		return v, err
+		// Nothing is committed, so the floors have to be asked here.
+		return v, errors.Join(err, c.aboveFloors(view, v))
 	}
 	info := store.CommitInfo{Start: r.op.Start, Complete: err == nil}
 	if !req.reference.IsZero() {
@@ -120,12 +123,44 @@ func (v *verified) stands(view *store.View) bool {
 		view.Timestamp != nil && view.Timestamp.SHA256 == v.out.Timestamp.SHA256
 }
 
-// trusted adapts a view to what the source needs.
-type trusted struct{ *store.View }
+// aboveFloors refuses what is older than the store's floors.
+func (c *Client) aboveFloors(view *store.View, v *verified) error {
+	checks := []error{view.Floors.CheckRoot(v.root)}
+	if v.out.Timestamp != nil {
+		checks = append(checks, view.Floors.CheckTimestamp(v.out.Timestamp))
+	}
+	if v.out.Snapshot != nil {
+		checks = append(checks, view.Floors.CheckSnapshot(v.out.Snapshot))
+	}
+	for _, t := range v.out.Targets {
+		checks = append(checks, view.Floors.CheckTargets(t.Role, t.Doc))
+	}
+	return errors.Join(checks...)
+}
+
+// trusted is what the engines and the gate may build on: a view, without the
+// timestamp and snapshot that its root does not vouch for. A file that was
+// tampered with on this disk guards against nothing; the floors still do.
+type trusted struct {
+	*store.View
+	timestamp, snapshot *admission.Doc
+}
+
+func trust(view *store.View) trusted {
+	return trusted{view, vouched(view.Root, view.Timestamp), vouched(view.Root, view.Snapshot)}
+}
+
+// vouched returns doc if it is signed as root demands, else nil.
+func vouched(root, doc *admission.Doc) *admission.Doc {
+	if doc == nil || verify.Signed(root, string(doc.Kind), doc) != nil {
+		return nil
+	}
+	return doc
+}
 
 func (t trusted) RootDoc() *admission.Doc            { return t.Root }
-func (t trusted) TimestampDoc() *admission.Doc       { return t.Timestamp }
-func (t trusted) SnapshotDoc() *admission.Doc        { return t.Snapshot }
+func (t trusted) TimestampDoc() *admission.Doc       { return t.timestamp }
+func (t trusted) SnapshotDoc() *admission.Doc        { return t.snapshot }
 func (t trusted) RoleDoc(role string) *admission.Doc { return t.Role(role) }
 
 // answers is what the repository answered during one operation.
@@ -137,7 +172,7 @@ type answers interface {
 // attempt carries one operation through the engines.
 type attempt struct {
 	*Client
-	view    *store.View
+	trusted trusted
 	memo    answers
 	op      *engine.Operation
 	offline bool
@@ -147,7 +182,7 @@ type attempt struct {
 // confirmed part: nil if the engine failed to do its work.
 func (r *attempt) judge(ctx context.Context, e engine.Engine) (*engine.Outcome, error) {
 	out, err := e.Run(ctx, r.op)
-	base := verify.Base{Root: r.view.Root, Timestamp: r.view.Timestamp, Snapshot: r.view.Snapshot}
+	base := verify.Base{Root: r.op.Root, Timestamp: r.trusted.timestamp, Snapshot: r.trusted.snapshot}
 	good, refused := verify.Outcome(base, r.op, out)
 	if err == nil {
 		err = refused

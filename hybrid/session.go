@@ -38,6 +38,7 @@ func (s *session) state() *verified {
 func (c *Client) more(ctx context.Context, s *session, req request) (*verified, error) {
 	before := s.state()
 	req.memo, req.after, req.offline = before.memo, before, s.offline
+	before.memo.Forgive()
 	v, err := c.operate(ctx, req)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 	if latest != nil && latest.usable(c.opts.Now(), c.opts.RefreshInterval) {
 		return latest, nil
 	}
-	return c.flight.do(ctx, c.ctx, func(ctx context.Context) (*session, error) {
+	return c.flight.do(ctx, c.ctx, &c.calls, func(ctx context.Context) (*session, error) {
 		s := &session{}
 		v, err := c.operate(ctx, request{})
 		if err != nil && c.mayStandIn(err) {
@@ -112,7 +113,7 @@ func (c *Client) find(ctx context.Context, name string) (*find, error) {
 	}
 	v, err := c.verifiedFor(ctx, name)
 	if err != nil {
-		return nil, withTarget(err, name)
+		return nil, err
 	}
 	return v.listed(name, c.opts.MaxRoles)
 }
@@ -126,9 +127,13 @@ func (c *Client) verifiedFor(ctx context.Context, names ...string) (*verified, e
 	}
 	v := s.state()
 	for _, name := range names {
-		_, err := v.find(name, c.opts.MaxRoles)
+		_, _, err := v.find(name, c.opts.MaxRoles)
 		if errors.Is(err, errNotVerified) {
-			return c.more(ctx, s, request{targets: names})
+			v, err = c.more(ctx, s, request{targets: names})
+			if len(names) == 1 {
+				err = withTarget(err, name)
+			}
+			return v, err
 		}
 		if err != nil {
 			return nil, withTarget(err, name)
@@ -139,7 +144,7 @@ func (c *Client) verifiedFor(ctx context.Context, names ...string) (*verified, e
 
 // listed returns the answer for a name whose search has been verified.
 func (v *verified) listed(name string, maxRoles int) (*find, error) {
-	role, err := v.find(name, maxRoles)
+	role, doc, err := v.find(name, maxRoles)
 	if err != nil {
 		return nil, withTarget(err, name)
 	}
@@ -148,47 +153,60 @@ func (v *verified) listed(name string, maxRoles int) (*find, error) {
 		e.Target, e.Hint = name, "check the name; list shows what there is"
 		return nil, e
 	}
-	return v.answer(name, role), nil
+	return v.answer(name, role, doc), nil
 }
 
-// find walks over the verified roles.
-func (v *verified) find(name string, maxRoles int) (string, error) {
-	return delegation.Find(name, maxRoles, func(role, delegator string) (*admission.Doc, error) {
+// find walks over the verified roles. It returns the role that lists the name,
+// "" if none does, and its metadata as the walk came to it.
+func (v *verified) find(name string, maxRoles int) (string, *admission.Doc, error) {
+	role, delegator, err := delegation.Find(name, maxRoles, func(role, delegator string) (*admission.Doc, error) {
 		if doc := v.out.Find(role, delegator); doc != nil {
 			return doc, nil
 		}
 		return nil, errNotVerified
 	})
+	return role, v.out.Find(role, delegator), err
 }
 
 // add makes what a look-up has verified the session's state, beside what was
-// verified before if that is of the same snapshot. Nothing verified is changed.
+// verified before if that is of the same root and snapshot and each role has the
+// same file in both. Nothing verified is changed.
 func (s *session) add(v *verified) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.v.out.Snapshot.SHA256 != v.out.Snapshot.SHA256 {
-		s.v = v
+	if merged := v.with(s.v); merged != nil {
+		s.v = merged
 		return
+	}
+	s.v = v
+}
+
+// with returns v with the roles of before that it lacks, or nil if the two do
+// not belong together.
+func (v *verified) with(before *verified) *verified {
+	if before.out.Snapshot.SHA256 != v.out.Snapshot.SHA256 || before.root.SHA256 != v.root.SHA256 {
+		return nil
+	}
+	files := make(map[string]string, len(v.out.Targets))
+	for _, t := range v.out.Targets {
+		files[t.Role] = t.Doc.SHA256
 	}
 	merged, out := *v, *v.out
 	out.Targets = slices.Clone(out.Targets)
-	for _, t := range s.v.out.Targets {
+	for _, t := range before.out.Targets {
+		if digest, ok := files[t.Role]; ok && digest != t.Doc.SHA256 {
+			return nil
+		}
 		if out.Find(t.Role, t.Delegator) == nil {
 			out.Targets = append(out.Targets, t)
 		}
 	}
 	merged.out = &out
-	s.v = &merged
+	return &merged
 }
 
-// answer describes a target that role lists.
-func (v *verified) answer(name, role string) *find {
-	var doc *admission.Doc
-	for _, t := range v.out.Targets {
-		if t.Role == role {
-			doc = t.Doc
-		}
-	}
+// answer describes a target that role lists in doc.
+func (v *verified) answer(name, role string, doc *admission.Doc) *find {
 	target := doc.Targets[name]
 	hashes := make(map[string]string, len(target.Hashes))
 	for algorithm, digest := range target.Hashes {

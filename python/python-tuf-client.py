@@ -280,10 +280,11 @@ def parse_bracket(pattern: str, start: int) -> tuple[Token, int] | None:
     ranges: list[tuple[str, str]] = []
     first = at
     while at < len(pattern) and (pattern[at] != "]" or at == first):
-        low, at = one_character(pattern, at)
+        # A backslash between brackets stands for itself (glob(7)).
+        low, at = pattern[at], at + 1
         high = low
         if pattern[at : at + 1] == "-" and pattern[at + 1 : at + 2] not in ("", "]"):
-            high, at = one_character(pattern, at + 1)
+            high, at = pattern[at + 1], at + 2
         ranges.append((low, high))
     return ((negate, tuple(ranges)), at + 1) if at < len(pattern) else None
 

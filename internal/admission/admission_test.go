@@ -152,6 +152,17 @@ func TestBounds(t *testing.T) {
 	_, err = Parse(KindSnapshot, []byte(deep), Limits{})
 	require.ErrorContains(t, err, "nest deeper")
 
+	// Every level out of order moves what is below it: work must not grow with
+	// the depth times the size.
+	unsorted := strings.Repeat(`{"b":0,"a":`, 1000) + `"` + strings.Repeat("x", 100_000) + `"` + strings.Repeat("}", 1000)
+	_, err = Parse(KindSnapshot, []byte(strings.Replace(okSnapshot, `"version":1`, `"x":`+unsorted+`,"version":1`, 1)), Limits{})
+	require.ErrorContains(t, err, "out of order too deeply")
+
+	twice := strings.Replace(okRoot, `"keyids":["k"]`, `"keyids":["k","k","k"]`, 1)
+	d, err := Parse(KindRoot, []byte(twice), Limits{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"k"}, d.Root.Roles["root"].KeyIDs, "a keyid that stands twice adds only work")
+
 	many := `{"keyid":"0","sig":""}`
 	for i := range 1100 {
 		many += `,{"keyid":"x` + strings.Repeat("i", i) + `","sig":""}`

@@ -19,6 +19,9 @@ type canonicalizer struct {
 	spare []byte
 	depth int
 	limit int
+	// moves is how many bytes may still be moved: deep objects out of order
+	// could otherwise make the work grow with the depth times the size.
+	moves int
 }
 
 // member is the extent of one object member in canonicalizer.out.
@@ -91,6 +94,9 @@ func (c *canonicalizer) object() error {
 		members = append(members, m)
 	}
 	if !sorted {
+		if c.moves -= members[len(members)-1].end - members[0].start; c.moves < 0 {
+			return errors.New("members are out of order too deeply")
+		}
 		c.sort(members)
 	}
 	c.out = append(c.out, '}')

@@ -84,7 +84,7 @@ type Key struct {
 }
 
 // Role is a threshold over keyids. KeyIDs may name keys that do not exist or
-// cannot count; see package keys.
+// cannot count; see package keys. Each stands once.
 type Role struct {
 	KeyIDs    []string
 	Threshold int

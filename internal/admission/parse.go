@@ -14,6 +14,10 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
+// maxMoves is how often each byte of a file may be moved on the average to bring
+// object members into canonical order: once for each level that is out of order.
+const maxMoves = 32
+
 // Parse checks raw as a metadata file of the kind and returns its document.
 // The document shares no memory with raw.
 //
@@ -66,7 +70,7 @@ func (d *Doc) parse(lim Limits) error {
 		start := dec.InputOffset()
 		switch name.String() {
 		case "signed":
-			c := canonicalizer{dec: dec, limit: lim.Depth, out: make([]byte, 0, len(d.Raw))}
+			c := canonicalizer{dec: dec, limit: lim.Depth, moves: maxMoves * len(d.Raw), out: make([]byte, 0, len(d.Raw))}
 			if err := c.value(); err != nil {
 				return fmt.Errorf("signed: %w", err)
 			}

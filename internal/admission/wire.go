@@ -209,12 +209,16 @@ func (w *wireRole) role(lim Limits) (Role, error) {
 	if w.Threshold == nil || *w.Threshold < 1 {
 		return Role{}, errors.New("threshold: want an integer of at least 1")
 	}
-	r := Role{Threshold: *w.Threshold, KeyIDs: make([]string, len(w.KeyIDs))}
+	r := Role{Threshold: *w.Threshold, KeyIDs: make([]string, 0, len(w.KeyIDs))}
+	seen := make(map[string]bool, len(w.KeyIDs))
 	for i, id := range w.KeyIDs {
 		if id == nil {
 			return Role{}, fmt.Errorf("keyids[%d]: %w", i, errMissing)
 		}
-		r.KeyIDs[i] = *id
+		if !seen[*id] { // Once more adds nothing but work.
+			seen[*id] = true
+			r.KeyIDs = append(r.KeyIDs, *id)
+		}
 	}
 	return r, nil
 }

@@ -141,7 +141,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &tree{docs: tt.docs}
-			got, err := delegation.Find("t", 8, g.load)
+			got, _, err := delegation.Find("t", 8, g.load)
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got)
 			require.Equal(t, tt.visits, strings.Join(g.visits, " "))
@@ -151,7 +151,7 @@ func TestFind(t *testing.T) {
 
 func TestFindEndsWithTheErrorOfLoad(t *testing.T) {
 	g := &tree{docs: map[string]*admission.Doc{"targets": role("", "gone", "b"), "b": role("t")}}
-	got, err := delegation.Find("t", 8, g.load)
+	got, _, err := delegation.Find("t", 8, g.load)
 	require.ErrorIs(t, err, errLoad)
 	require.Empty(t, got)
 	require.Equal(t, []string{"root>targets", "targets>gone"}, g.visits)
@@ -169,12 +169,12 @@ func chain(n int) *tree {
 
 func TestBounds(t *testing.T) {
 	for _, max := range []int{1, 4} {
-		got, err := delegation.Find("t", max, chain(max).load)
+		got, _, err := delegation.Find("t", max, chain(max).load)
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("r%d", max), got)
 		require.NoError(t, delegation.Reach(max, chain(max).load))
 		g := chain(max + 1)
-		_, err = delegation.Find("t", max, g.load)
+		_, _, err = delegation.Find("t", max, g.load)
 		require.Equal(t, protocol.CodeTooMany, tuferr.CodeOf(err))
 		require.Len(t, g.visits, max+1, "nothing beyond the bound is loaded")
 		g = chain(max + 1)

@@ -38,7 +38,8 @@ func Trusts(r *admission.DelegatedRole, path string) bool {
 // Match says whether a target path matches a PATHPATTERN, the shell's
 // convention for path names, glob(7): "*" stands for any characters but "/",
 // "?" for one, "[a-z]" for one of a set, "[!a-z]" (also "[^a-z]") for one
-// outside it, and a backslash takes the meaning from the character after it.
+// outside it, and a backslash takes the meaning from the character after it,
+// but not between brackets, where it stands for itself.
 // A "[" that is never closed, and a backslash at the end, stand for themselves.
 // A leading dot is nothing special. It takes time linear in the product of the lengths.
 func Match(pattern, path string) bool {
@@ -113,22 +114,14 @@ func matchSet(pattern string, p int, r rune) (ok bool, next int) {
 		if pattern[p] == ']' && !first {
 			return ok != negate, p + 1
 		}
-		low, q := setRune(pattern, p)
-		high := low
+		low, size := utf8.DecodeRuneInString(pattern[p:])
+		high, q := low, p+size
 		if q+1 < len(pattern) && pattern[q] == '-' && pattern[q+1] != ']' {
-			high, q = setRune(pattern, q+1)
+			high, size = utf8.DecodeRuneInString(pattern[q+1:])
+			q += 1 + size
 		}
 		ok = ok || low <= r && r <= high
 		p = q
 	}
 	return false, 0
-}
-
-// setRune reads one character of a set, which a backslash may precede.
-func setRune(pattern string, p int) (rune, int) {
-	if pattern[p] == '\\' && p+1 < len(pattern) {
-		p++
-	}
-	r, size := utf8.DecodeRuneInString(pattern[p:])
-	return r, p + size
 }

@@ -16,10 +16,10 @@ type edge struct{ role, delegator string }
 
 // Find searches the role that lists a target path: pre-order, depth first, in
 // the order of the delegations, from the top-level targets role (5.6.7). It
-// returns "" if no role does. A role is visited once; beside the top-level one
+// returns the role and the delegator that led to it, or "" if no role does. A role is visited once; beside the top-level one
 // at most maxRoles roles are, more is the verdict too_many. An error of load
 // ends the search.
-func Find(path string, maxRoles int, load Load) (string, error) {
+func Find(path string, maxRoles int, load Load) (role, delegator string, err error) {
 	stack := []edge{{string(admission.KindTargets), string(admission.KindRoot)}}
 	visited := map[string]bool{}
 	for len(stack) > 0 {
@@ -29,14 +29,14 @@ func Find(path string, maxRoles int, load Load) (string, error) {
 			continue
 		}
 		if len(visited) > maxRoles {
-			return "", tooMany(maxRoles)
+			return "", "", tooMany(maxRoles)
 		}
 		doc, err := load(next.role, next.delegator)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		if _, ok := doc.Targets[path]; ok {
-			return next.role, nil
+			return next.role, next.delegator, nil
 		}
 		visited[next.role] = true
 		children, terminating := childrenFor(doc, next.role, path)
@@ -45,7 +45,7 @@ func Find(path string, maxRoles int, load Load) (string, error) {
 		}
 		stack = append(stack, children...)
 	}
-	return "", nil
+	return "", "", nil
 }
 
 // childrenFor returns the delegations that a search for path visits next, last

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
@@ -14,13 +15,18 @@ import (
 // Guard wraps an engine that runs inside this process: a panic becomes the
 // fault engine_crash, and more than timeout of work the fault engine_timeout.
 // Time spent waiting for the source does not count. A run that timed out is
-// left to end by itself, cut off from the source; its outcome is dropped.
-func Guard(e Engine, timeout time.Duration) Engine { return &guard{e, timeout} }
+// left to end by itself, cut off from the source; its outcome is dropped. While
+// maxAbandoned of those still work no further run begins.
+func Guard(e Engine, timeout time.Duration) Engine { return &guard{Engine: e, timeout: timeout} }
 
 type guard struct {
 	Engine
-	timeout time.Duration
+	timeout   time.Duration
+	abandoned atomic.Int32
 }
+
+// maxAbandoned bounds the runs that work on after their time was up.
+const maxAbandoned = 2
 
 type result struct {
 	out *Outcome
@@ -28,6 +34,9 @@ type result struct {
 }
 
 func (g *guard) Run(ctx context.Context, op *Operation) (*Outcome, error) {
+	if g.abandoned.Load() >= maxAbandoned {
+		return &Outcome{}, g.late("the %s engine still works on %d requests whose time was up", g.Name(), maxAbandoned)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watch := newStopwatch(g.timeout)
@@ -43,12 +52,27 @@ func (g *guard) Run(ctx context.Context, op *Operation) (*Outcome, error) {
 	case r := <-done:
 		return r.out, r.err
 	case <-watch.timer.C:
-		e := tuferr.New(protocol.CodeEngineTimeout, "the %s engine worked for more than %s", g.Name(), g.timeout)
-		e.Engine = g.Name()
-		return &Outcome{}, e
+		g.abandon(done)
+		return &Outcome{}, g.late("the %s engine worked for more than %s", g.Name(), g.timeout)
 	case <-ctx.Done():
+		g.abandon(done)
 		return &Outcome{}, Cancelled(ctx)
 	}
+}
+
+// abandon counts a run that nobody waits for until it ends.
+func (g *guard) abandon(done <-chan result) {
+	g.abandoned.Add(1)
+	go func() {
+		<-done
+		g.abandoned.Add(-1)
+	}()
+}
+
+func (g *guard) late(format string, args ...any) error {
+	e := tuferr.New(protocol.CodeEngineTimeout, format, args...)
+	e.Engine = g.Name()
+	return e
 }
 
 func recovered(ctx context.Context, e Engine, op *Operation) (out *Outcome, err error) {

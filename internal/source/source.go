@@ -54,7 +54,8 @@ type name struct {
 
 // file is one answer of the repository, once it is there.
 type file struct {
-	mu   sync.Mutex
+	// turn is held by whoever reads or fetches.
+	turn chan struct{}
 	done bool
 	doc  *admission.Doc
 	err  error
@@ -71,8 +72,12 @@ func New(remote Remote, trusted Trusted, memo *Memo) *Source {
 // unless it is the caller who gave up.
 func (s *Source) Remote(ctx context.Context, f engine.File) (*admission.Doc, error) {
 	entry := s.memo.entry(name{f.Role, f.Version})
-	entry.mu.Lock()
-	defer entry.mu.Unlock()
+	select {
+	case entry.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, engine.Cancelled(ctx)
+	}
+	defer entry.leave()
 	limit := s.limit(f)
 	if entry.done && tuferr.CodeOf(entry.err) == protocol.CodeEndlessData && limit > entry.limit {
 		// Whoever asked first allowed less than the signed length.
@@ -93,7 +98,7 @@ func (m *Memo) entry(n name) *file {
 		m.files = map[name]*file{}
 	}
 	if m.files[n] == nil {
-		m.files[n] = &file{}
+		m.files[n] = &file{turn: make(chan struct{}, 1)}
 	}
 	return m.files[n]
 }
@@ -102,9 +107,28 @@ func (m *Memo) entry(n name) *file {
 // whether it was asked at all.
 func (m *Memo) Answer(f engine.File) (doc *admission.Doc, err error, asked bool) {
 	entry := m.entry(name{f.Role, f.Version})
-	entry.mu.Lock()
-	defer entry.mu.Unlock()
+	entry.turn <- struct{}{}
+	defer entry.leave()
 	return entry.doc, entry.err, entry.done
+}
+
+func (f *file) leave() { <-f.turn }
+
+// Forgive forgets the errors in a memo, except that there is no newer root: an
+// operation that goes on from it asks again for what could not be had.
+func (m *Memo) Forgive() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for n, f := range m.files {
+		select {
+		case f.turn <- struct{}{}:
+			if f.done && f.err != nil && tuferr.CodeOf(f.err) != protocol.CodeNotFound {
+				delete(m.files, n)
+			}
+			f.leave()
+		default: // Somebody is at it.
+		}
+	}
 }
 
 // limit returns the most bytes that a file may have: its signed length, if
@@ -194,15 +218,18 @@ func (s *Source) rotated(root *admission.Doc) bool {
 // the digest, or nil. An empty digest matches if only one document was given.
 func (m *Memo) Served(role, digest string) *admission.Doc {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	var found *admission.Doc
+	var files []*file
 	for n, f := range m.files {
-		if n.role != role {
-			continue
+		if n.role == role {
+			files = append(files, f)
 		}
-		f.mu.Lock()
+	}
+	m.mu.Unlock()
+	var found *admission.Doc
+	for _, f := range files {
+		f.turn <- struct{}{}
 		doc := f.doc
-		f.mu.Unlock()
+		f.leave()
 		switch {
 		case doc == nil:
 		case doc.SHA256 == digest:

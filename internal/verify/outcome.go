@@ -68,7 +68,10 @@ func (g *gate) timestamp(out *engine.Outcome) error {
 		return err
 	}
 	if old != nil && old.SHA256 != ts.SHA256 {
-		if ts.Version <= old.Version {
+		// A new root may ask for more signatures than the trusted timestamp has:
+		// then one of the same version may take its place, an older one never.
+		same := ts.Version == old.Version && Signed(g.root, role, old) == nil
+		if ts.Version < old.Version || same {
 			return rollback(role, ts, old.Version, ts.Version, "5.4.3.1", "not newer than the trusted timestamp")
 		}
 		was, is := old.Meta["snapshot.json"].Version, ts.Meta["snapshot.json"].Version
@@ -149,11 +152,15 @@ func (g *gate) role(v engine.Verified) error {
 	if !ok {
 		return refuse(protocol.CodeNotInSnapshot, v.Role, v.Doc, "5.6.1", "the snapshot does not list this role")
 	}
-	if err := matches(v.Role, v.Doc, meta, "5.6.2"); err != nil {
+	if err := Received(delegator, v.Role, v.Doc, meta); err != nil {
 		return err
 	}
-	if err := Signed(delegator, v.Role, v.Doc); err != nil {
-		return err
+	if before := g.confirmed(v.Role); before != nil && before.SHA256 != v.Doc.SHA256 {
+		// A snapshot without hashes promises that the version alone identifies the
+		// file (4.4). Two files of one role would let one delegator's speak where
+		// only the other's may.
+		return refuse(protocol.CodeMismatch, v.Role, v.Doc, "5.6.2",
+			fmt.Sprintf("this is not the file of the same version that %.12s… is", before.SHA256))
 	}
 	if v.Doc.Version != meta.Version {
 		return announced(v.Role, v.Doc, meta.Version, "5.6.4")
@@ -161,7 +168,7 @@ func (g *gate) role(v engine.Verified) error {
 	return g.fresh(v.Role, v.Doc, "5.6.5")
 }
 
-// confirmed returns the confirmed document of a targets role. Each role has one
+// confirmed returns the confirmed document of a targets role: each role has one
 // file under one snapshot, whoever delegates to it.
 func (g *gate) confirmed(role string) *admission.Doc {
 	for _, v := range g.good.Targets {
@@ -185,7 +192,7 @@ func (g *gate) answers(out *engine.Outcome) error {
 		if !ok {
 			return nil // The engine stopped before it came to this one.
 		}
-		role, err := delegation.Find(path, g.op.MaxRoles, load)
+		role, _, err := delegation.Find(path, g.op.MaxRoles, load)
 		if err != nil {
 			return err
 		}
@@ -214,6 +221,20 @@ func Fresh(role string, doc *admission.Doc, start time.Time, spec string) error 
 		doc.Version, doc.Expires.Format(time.RFC3339), start.UTC().Format(time.RFC3339)))
 	e.Hint = "the publisher must sign a new version; if the date here is wrong, set the clock"
 	return e
+}
+
+// Received checks a snapshot or targets file that has just been fetched: length
+// and hashes as announced, then the threshold (5.5.2, 5.5.3; 5.6.2, 5.6.3). The
+// errors are the verdicts mismatch and unsigned.
+func Received(delegator *admission.Doc, role string, doc *admission.Doc, meta admission.MetaFile) error {
+	spec := "5.6.2"
+	if admission.KindOf(role) == admission.KindSnapshot {
+		spec = "5.5.2"
+	}
+	if err := matches(role, doc, meta, spec); err != nil {
+		return err
+	}
+	return Signed(delegator, role, doc)
 }
 
 // matches checks length and hashes of a metadata file against signed ones.

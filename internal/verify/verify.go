@@ -19,6 +19,9 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
+// maxWork bounds the bytes that are hashed to verify the signatures of one file.
+const maxWork = 1 << 30
+
 // Signed checks that doc is signed by the threshold of distinct keys that
 // delegator demands for role. The error is the verdict unsigned.
 func Signed(delegator *admission.Doc, role string, doc *admission.Doc) error {
@@ -31,11 +34,15 @@ func Signed(delegator *admission.Doc, role string, doc *admission.Doc) error {
 		sigs[s.KeyID] = s.Sig
 	}
 	counted := map[keys.Fingerprint]bool{}
+	work := 0
 	for _, id := range r.KeyIDs {
 		sig, signed := sigs[id]
 		k, listed := set[id]
 		if !signed || !listed || len(sig) == 0 {
 			continue
+		}
+		if work += len(doc.Canonical); work > maxWork {
+			return refuse(protocol.CodeTooMany, role, doc, signedSpec(role), "too many signatures to verify over so large a file")
 		}
 		pub, err := keys.Decode(k)
 		if err != nil || counted[pub.Fingerprint] {
@@ -105,12 +112,13 @@ func RootStep(trusted, next *admission.Doc) error {
 }
 
 // Rotated says whether next takes a timestamp or snapshot key away that old
-// had: then what those keys signed is forgotten (5.3.11).
+// had, or gives its keyid to another key: then what those keys signed is
+// forgotten (5.3.11).
 func Rotated(old, next *admission.Doc) bool {
 	for _, k := range []admission.Kind{admission.KindTimestamp, admission.KindSnapshot} {
 		now := next.Root.Roles[string(k)].KeyIDs
 		for _, id := range old.Root.Roles[string(k)].KeyIDs {
-			if !slices.Contains(now, id) {
+			if !slices.Contains(now, id) || next.Root.Keys[id] != old.Root.Keys[id] {
 				return true
 			}
 		}

@@ -1,13 +1,14 @@
 package gotuf
 
 import (
+	"bytes"
 	"errors"
 
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
-	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -16,9 +17,8 @@ import (
 //
 //	go-tuf's error            stage              means
 //	ErrEqualVersionNumber     timestamp          not an error (handled before)
-//	ErrUnsignedMetadata       any                unsigned, or unrepresentable if the
-//	                                             host finds the signed bytes in order
-//	ErrValue                  any                no key that counts is left: the same
+//	ErrUnsignedMetadata       any                unrepresentable: the host has found the
+//	ErrValue                                     threshold met over the bytes as signed
 //	ErrExpiredMetadata        any                expired
 //	ErrLengthOrHashMismatch   any                mismatch
 //	ErrBadVersionNumber       root               rollback, or bad_version if too new
@@ -31,11 +31,14 @@ import (
 //	ErrRuntime, ErrType       any                engine_internal
 //	anything else             any                unrepresentable: the bytes were
 //	                                             admitted, go-tuf cannot decode them
-func (r *run) classify(err error, role string, delegator, doc *admission.Doc) error {
+func (r *run) classify(err error, role string, doc *admission.Doc) error {
 	if tuferr.As(err) != nil {
 		return err
 	}
-	code, spec := r.code(err, role, delegator, doc)
+	code, spec := r.code(err, role, doc)
+	if code.Class() == protocol.ClassVerdict && !represents(doc) {
+		return unrepresentable(role, doc, errors.Join(errOtherForm, err))
+	}
 	e := tuferr.New(code, "%w", err)
 	e.Role, e.Engine, e.Spec = role, Name, spec
 	e.Digest, e.Received = doc.SHA256, doc.Version
@@ -43,14 +46,42 @@ func (r *run) classify(err error, role string, delegator, doc *admission.Doc) er
 	return e
 }
 
-func (r *run) code(err error, role string, delegator, doc *admission.Doc) (protocol.Code, string) {
+// represents says whether go-tuf sees in the bytes what was signed. It binds
+// names without regard to case, for one: a verdict over something else is none.
+// This is only ever asked about files whose threshold is met.
+func represents(doc *admission.Doc) bool {
+	var signed any
+	var err error
+	switch doc.Kind {
+	case admission.KindRoot:
+		signed, err = decoded[metadata.RootType](doc)
+	case admission.KindTimestamp:
+		signed, err = decoded[metadata.TimestampType](doc)
+	case admission.KindSnapshot:
+		signed, err = decoded[metadata.SnapshotType](doc)
+	default:
+		signed, err = decoded[metadata.TargetsType](doc)
+	}
+	if err != nil {
+		return false
+	}
+	again, err := cjson.EncodeCanonical(signed)
+	return err == nil && bytes.Equal(again, doc.Canonical)
+}
+
+func decoded[T metadata.Roles](doc *admission.Doc) (any, error) {
+	m, err := new(metadata.Metadata[T]).FromBytes(doc.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return m.Signed, nil
+}
+
+func (r *run) code(err error, role string, doc *admission.Doc) (protocol.Code, string) {
 	stage := admission.KindOf(role)
 	switch {
 	case errors.Is(err, &metadata.ErrUnsignedMetadata{}), errors.Is(err, &metadata.ErrValue{}):
-		if verify.Signed(delegator, role, doc) == nil {
-			return protocol.CodeUnrepresentable, ""
-		}
-		return protocol.CodeUnsigned, map[admission.Kind]string{"root": "5.3.4", "timestamp": "5.4.2", "snapshot": "5.5.3", "targets": "5.6.3"}[stage]
+		return protocol.CodeUnrepresentable, ""
 	case errors.Is(err, &metadata.ErrExpiredMetadata{}):
 		return protocol.CodeExpired, map[admission.Kind]string{"timestamp": "5.4.4", "snapshot": "5.5.6", "targets": "5.6.5"}[stage]
 	case errors.Is(err, &metadata.ErrLengthOrHashMismatch{}):
@@ -99,11 +130,11 @@ func (r *run) trustedVersion(role string) int64 {
 
 // cannot says whether an error over a trusted local file means that go-tuf
 // cannot read it at all, rather than that it is no longer current.
-func (r *run) cannot(err error, role string, doc *admission.Doc) bool {
+func (r *run) cannot(err error, role string) bool {
 	if err == nil || errors.Is(err, &metadata.ErrEqualVersionNumber{}) {
 		return false
 	}
-	code, _ := r.code(err, role, r.root, doc)
+	code, _ := r.code(err, role, &admission.Doc{})
 	return code == protocol.CodeUnrepresentable
 }
 

@@ -2,6 +2,10 @@
 // trustedmetadata step by step over bytes in memory: no directory, no fetcher,
 // no updater. The walk over delegations is package delegation's, because
 // go-tuf's own matching of paths and hash prefixes is not the specification's.
+//
+// The host holds every file against its threshold before go-tuf sees it: go-tuf
+// parses and encodes a file again and again, and nobody without the keys shall
+// make it do that. What go-tuf then calls unsigned it cannot represent.
 package gotuf
 
 import (
@@ -64,7 +68,7 @@ func (r *run) do() error {
 		}
 	}
 	for _, path := range r.op.Targets {
-		role, err := delegation.Find(path, r.op.MaxRoles, r.load)
+		role, _, err := delegation.Find(path, r.op.MaxRoles, r.load)
 		if err != nil {
 			return err
 		}
@@ -160,6 +164,9 @@ func (r *run) updateRoots() error {
 // updateRoot is go-tuf's UpdateRoot, with the delegator and the delegate as two
 // objects: the keys that cannot count are taken out of the delegator only.
 func (r *run) updateRoot(doc *admission.Doc) error {
+	if err := verify.RootStep(r.root, doc); err != nil {
+		return err
+	}
 	delegator, err := r.readRoot(doc)
 	if err != nil {
 		return err
@@ -169,13 +176,13 @@ func (r *run) updateRoot(doc *admission.Doc) error {
 		return unrepresentable("root", doc, err)
 	}
 	if err := r.tm.Root.VerifyDelegate(metadata.ROOT, signed); err != nil {
-		return r.classify(err, "root", r.root, doc)
+		return r.classify(err, "root", doc)
 	}
 	if signed.Signed.Version != r.tm.Root.Signed.Version+1 {
-		return r.classify(&metadata.ErrBadVersionNumber{Msg: "not the next root version"}, "root", r.root, doc)
+		return r.classify(&metadata.ErrBadVersionNumber{Msg: "not the next root version"}, "root", doc)
 	}
 	if err := delegator.VerifyDelegate(metadata.ROOT, signed); err != nil {
-		return r.classify(err, "root", doc, doc)
+		return r.classify(err, "root", doc)
 	}
 	r.tm.Root = delegator
 	return nil
@@ -185,11 +192,13 @@ func (r *run) updateRoot(doc *admission.Doc) error {
 func (r *run) updateTimestamp() error {
 	const role = metadata.TIMESTAMP
 	local := r.op.Source.Local(role, r.root)
+	if local != nil && verify.Signed(r.root, role, local) != nil {
+		local = nil // The new root no longer vouches for it.
+	}
 	var unreadable error
 	if local != nil {
-		// An error leaves it loaded where it still guards against a rollback,
-		// and unloaded where the new root no longer vouches for it.
-		if _, err := r.tm.UpdateTimestamp(local.Raw); r.cannot(err, role, local) {
+		// An error leaves it loaded where it still guards against a rollback.
+		if _, err := r.tm.UpdateTimestamp(local.Raw); r.cannot(err, role) {
 			unreadable = unrepresentable(role, local, err)
 		}
 	}
@@ -198,6 +207,9 @@ func (r *run) updateTimestamp() error {
 	}
 	doc, err := r.op.Source.Remote(r.ctx, engine.File{Role: role})
 	if err != nil {
+		return err
+	}
+	if err := verify.Signed(r.root, role, doc); err != nil {
 		return err
 	}
 	if unreadable != nil && doc.Version == local.Version {
@@ -213,7 +225,7 @@ func (r *run) updateTimestamp() error {
 		err = &metadata.ErrBadVersionNumber{Msg: "older than the trusted timestamp"}
 	}
 	if err != nil {
-		return r.classify(err, role, r.root, doc)
+		return r.classify(err, role, doc)
 	}
 	r.out.Timestamp = doc
 	return nil
@@ -224,13 +236,13 @@ func (r *run) updateTimestamp() error {
 func (r *run) updateSnapshot() error {
 	const role = metadata.SNAPSHOT
 	meta := r.out.Timestamp.Meta["snapshot.json"]
-	if local := r.op.Source.Local(role, r.root); local != nil {
+	if local := r.op.Source.Local(role, r.root); local != nil && verify.Signed(r.root, role, local) == nil {
 		_, err := r.tm.UpdateSnapshot(local.Raw, true)
 		if err == nil {
 			r.out.Snapshot = local
 			return nil
 		}
-		if r.cannot(err, role, local) && local.Version == meta.Version {
+		if r.cannot(err, role) && local.Version == meta.Version {
 			return unrepresentable(role, local, err)
 		}
 	}
@@ -238,8 +250,11 @@ func (r *run) updateSnapshot() error {
 	if err != nil {
 		return err
 	}
+	if err := verify.Received(r.root, role, doc, meta); err != nil {
+		return err
+	}
 	if _, err := r.tm.UpdateSnapshot(doc.Raw, false); err != nil {
-		return r.classify(err, role, r.root, doc)
+		return r.classify(err, role, doc)
 	}
 	r.out.Snapshot = doc
 	return nil
@@ -257,17 +272,27 @@ func (r *run) load(role, delegator string) (*admission.Doc, error) {
 		e.Role, e.Engine, e.Spec = role, Name, "5.6.1"
 		return nil, e
 	}
-	if local := r.op.Source.Local(role, r.root); local != nil && local.Version == meta.Version {
-		if r.updateTargets(local, role, delegator) == nil {
+	from := r.delegator(delegator)
+	local := r.op.Source.Local(role, r.root)
+	if local != nil && local.Version == meta.Version && verify.Signed(from, role, local) == nil {
+		err := r.updateTargets(local, role, delegator)
+		if err == nil {
 			return local, nil
+		}
+		if r.cannot(err, role) {
+			// The repository's copy would be the same file, and may be out of reach.
+			return nil, unrepresentable(role, local, err)
 		}
 	}
 	doc, err := r.op.Source.Remote(r.ctx, r.file(role, meta))
 	if err != nil {
 		return nil, err
 	}
+	if err := verify.Received(from, role, doc, meta); err != nil {
+		return nil, err
+	}
 	if err := r.updateTargets(doc, role, delegator); err != nil {
-		return nil, r.classify(err, role, r.delegator(delegator), doc)
+		return nil, r.classify(err, role, doc)
 	}
 	return doc, nil
 }
