@@ -60,8 +60,9 @@ type specCase struct {
 	// code is "" if it must accept; role then lists the path.
 	code protocol.Code
 	role string
-	// goCode is go-tuf's where it cannot represent the file.
-	goCode protocol.Code
+	// goCode and pythonCode are of the one that puts it otherwise, or that cannot
+	// represent the file.
+	goCode, pythonCode protocol.Code
 }
 
 const teamTool = "team/tool"
@@ -202,7 +203,7 @@ func versionCases() []specCase {
 			r.Root.EditSigned = func(s tuftest.Map) { s["version"] = 3 }
 			r.PublishRoot()
 		}},
-		{name: "root is the same version", code: protocol.CodeRollback, play: func(r *tuftest.Repo) {
+		{name: "root is the same version", code: protocol.CodeRollback, pythonCode: protocol.CodeBadVersion, play: func(r *tuftest.Repo) {
 			r.Root.EditSigned = func(s tuftest.Map) { s["version"] = 1 }
 			r.PublishRoot()
 		}},
@@ -259,6 +260,7 @@ func versionCases() []specCase {
 }
 
 func formatCases() []specCase {
+	const large = tuftest.Verbatim("9007199254740993")
 	double := func(list []any) []any { return append(list, list[0]) }
 	return []specCase{
 		{name: "spec_version 2", code: protocol.CodeMalformed, play: func(r *tuftest.Repo) { r.Targets.Signed["spec_version"] = "2.0.0"; r.Publish("targets") }},
@@ -272,9 +274,12 @@ func formatCases() []specCase {
 			r.Publish()
 		}},
 		{name: "an odd signature beside", role: "targets", goCode: protocol.CodeUnrepresentable, play: func(r *tuftest.Repo) { r.Timestamp.EditSignatures = oddSignature; r.Publish() }},
-		{name: "a field in another case", role: "targets", goCode: protocol.CodeUnrepresentable, play: func(r *tuftest.Repo) { r.Targets.Signed["Version"] = 7; r.Publish("targets") }},
+		{name: "a number beyond a float's", role: "targets", goCode: protocol.CodeUnrepresentable, play: func(r *tuftest.Repo) {
+			r.Targets.Signed["x-large"] = large
+			r.Publish("targets")
+		}},
 		{name: "a forgery that go-tuf cannot represent", code: protocol.CodeUnsigned, play: func(r *tuftest.Repo) {
-			r.Targets.Signed["Version"] = 7
+			r.Targets.Signed["x-large"] = large
 			r.Targets.Signers = tuftest.Keys(900, 1)
 			r.Publish("targets")
 		}},
@@ -301,7 +306,7 @@ func delegationCases() []specCase {
 		{name: "inside its hash prefix", path: "x", role: "bin", play: in(prefix(digest[:3]), "x")},
 		{name: "outside its hash prefix", path: "x", play: in(prefix(strings.Repeat("0", 3)), "x")},
 		{name: "hash prefix in base64", path: "x", play: in(prefix("LX"), "x")},
-		{name: "neither paths nor prefixes", path: "x", play: in(tuftest.Delegation{Name: "guest"}, "x")},
+		{name: "neither paths nor prefixes", path: "x", pythonCode: protocol.CodeUnrepresentable, play: in(tuftest.Delegation{Name: "guest"}, "x")},
 		{name: "terminating", path: teamTool + "2", play: func(r *tuftest.Repo) {
 			delete(r.Targets.Signed, "delegations")
 			r.Delegate("targets", tuftest.Delegation{Name: "team", Paths: []string{"team/*"}, Terminating: true})
@@ -346,8 +351,11 @@ func TestEachEngineAlone(t *testing.T) {
 		for _, e := range []engine.Engine{engine.Guard(gotuf.Engine{}, time.Minute), python} {
 			t.Run(tt.name+"/"+e.Name(), func(t *testing.T) {
 				code := tt.code
-				if e.Name() == gotuf.Name && tt.goCode != "" {
+				switch {
+				case e.Name() == gotuf.Name && tt.goCode != "":
 					code = tt.goCode
+				case e.Name() == python.Name() && tt.pythonCode != "":
+					code = tt.pythonCode
 				}
 				out, err := e.Run(context.Background(), &engine.Operation{
 					Root: trusts.root, Source: source.New(remote, trusts, &source.Memo{}), Start: specStart,
