@@ -18,7 +18,8 @@ case $status in
     ;;
 *)
     if grep -q 'fetching vulnerabilities' <<<"$out"; then
-        echo "govulncheck: SKIPPED, the vulnerability database cannot be reached: $(tail -n 1 <<<"$out")"
+        echo "govulncheck: SKIPPED, the vulnerability database cannot be reached"
+        tail -n 1 <<<"$out"
     else
         echo "$out"
         exit 1
