@@ -14,6 +14,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/source"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -259,6 +260,15 @@ func (c *Client) standIn(ctx context.Context, cause error) (*verified, error) {
 			age.Round(time.Second), cause)
 		e.Hint = "restore the connection to the repository"
 		return nil, e
+	}
+	for _, doc := range []*admission.Doc{view.Root, view.Timestamp, view.Snapshot} {
+		if doc == nil {
+			continue
+		}
+		// Said as what it is, whatever an engine would ask for next.
+		if err := verify.Fresh(string(doc.Kind), doc, view.Start(c.opts.Now()), "5.1"); err != nil {
+			return nil, err
+		}
 	}
 	v, err := c.operate(ctx, request{offline: cause})
 	if tuferr.ClassOf(err) == protocol.ClassTransport {

@@ -143,7 +143,7 @@ func parseTime(s string) (time.Time, error) {
 	const layout = "2006-01-02T15:04:05Z"
 	t, err := time.Parse(layout, s)
 	if err != nil || len(s) != len(layout) {
-		return time.Time{}, errors.New("want a date-time such as 2030-01-01T00:00:00Z")
+		return time.Time{}, errors.New("want a date-time such as 2030-01-01T00:00:00Z, in UTC and whole seconds")
 	}
 	return t, nil
 }
