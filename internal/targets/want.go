@@ -121,6 +121,7 @@ func (v *verifier) sum(alg string) string {
 
 func (v *verifier) mismatch(format string, args ...any) error {
 	e := tuferr.New(protocol.CodeMismatch, "the file "+format, args...)
-	e.Digest, e.Spec = v.sum("sha256"), "5.7.3"
+	e.Digest, e.Spec, e.Engine = v.sum("sha256"), "5.7.3", "host"
+	e.Hint = "the file was changed after it was signed: nothing was kept; try another mirror, and tell the publisher"
 	return e
 }

@@ -36,7 +36,10 @@ func (r *run) classify(err error, role string, doc *admission.Doc) error {
 		return err
 	}
 	code, spec := r.code(err, role, doc)
-	if code.Class() == protocol.ClassVerdict && !represents(doc) {
+	switch {
+	case code == protocol.CodeUnrepresentable:
+		return unrepresentable(role, doc, err)
+	case code.Class() == protocol.ClassVerdict && !represents(doc):
 		return unrepresentable(role, doc, errors.Join(errOtherForm, err))
 	}
 	e := tuferr.New(code, "%w", err)
