@@ -23,7 +23,7 @@ import (
 // What the zero values of [Options] and [Call] mean.
 const (
 	DefaultPython       = "python3"
-	DefaultStartTimeout = 15 * time.Second
+	DefaultStartTimeout = 30 * time.Second
 	DefaultStopTimeout  = 2 * time.Second
 	DefaultMemoryLimit  = 4 << 30
 	DefaultMinBackoff   = 100 * time.Millisecond

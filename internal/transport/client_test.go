@@ -385,7 +385,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		case "/404":
 			http.Error(w, strings.Repeat("no ", 1000), 404)
 		case "/302":
-			http.Redirect(w, r, "/ok", 302)
+			http.Redirect(w, r, "/ok", http.StatusFound)
 		}
 	})
 	c := newClient(t, quick())
@@ -433,9 +433,9 @@ func TestNeverFromHTTPSToHTTPAndNoCertificateElsewhere(t *testing.T) {
 	s := start(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/down":
-			http.Redirect(w, r, plain, 302)
+			http.Redirect(w, r, plain, http.StatusFound)
 		case "/other":
-			http.Redirect(w, r, other.URL, 302)
+			http.Redirect(w, r, other.URL, http.StatusFound)
 		default:
 			whoami(w, r)
 		}

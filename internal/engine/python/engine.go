@@ -78,8 +78,8 @@ func params(op *engine.Operation) protocol.TUFParams {
 		ReferenceTime: op.Start.UTC().Truncate(time.Microsecond).Format("2006-01-02T15:04:05.999999Z"),
 		MaxRoots:      op.MaxRoots,
 		// The worker counts the top-level role too.
-		MaxRoles:      op.MaxRoles + 1,
-		Lengths:       map[string]int64{},
+		MaxRoles: op.MaxRoles + 1,
+		Lengths:  map[string]int64{},
 	}
 	if !op.All {
 		p.Targets = op.Targets
