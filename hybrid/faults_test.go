@@ -257,6 +257,11 @@ func TestProbeThatTellsNothing(t *testing.T) {
 		w.server.On("metadata/timestamp.json", tuftest.Silence)
 		w.server.Before("metadata/timestamp.json", cancel)
 		require.ErrorIs(t, c.Refresh(ctx), ErrCancelled)
+		// The call is over before the probe that it left behind is.
+		require.Eventually(t, func() bool {
+			n := c.brk.cb.Counts()
+			return n.Requests == n.TotalExclusions
+		}, 10*time.Second, time.Millisecond)
 		require.True(t, halfOpen())
 		w.server.Heal()
 	}
