@@ -144,6 +144,49 @@ func claimsRoots(_ context.Context, op *engine.Operation) (*engine.Outcome, erro
 	return &engine.Outcome{Roots: []*admission.Doc{op.Root}}, nil
 }
 
+// TestSuccessNeedsAllTheWork: an engine that does honest work and then leaves
+// something out of it, without an error, has not succeeded.
+func TestSuccessNeedsAllTheWork(t *testing.T) {
+	const teamPath = "team/x"
+	list := func(c *Client) error { _, err := c.List(context.Background()); return err }
+	look := func(c *Client) error { _, err := c.Lookup(context.Background(), teamPath); return err }
+	for name, tt := range map[string]struct {
+		leaveOut func(out *engine.Outcome)
+		call     func(c *Client) error
+		want     string
+	}{
+		"timestamp":        {func(out *engine.Outcome) { *out = engine.Outcome{} }, look, "did not take the repository's timestamp"},
+		"snapshot":         {func(out *engine.Outcome) { out.Snapshot, out.Targets, out.Answers = nil, nil, nil }, look, "not all top-level roles"},
+		"targets":          {func(out *engine.Outcome) { out.Targets, out.Answers = nil, nil }, look, "not all top-level roles"},
+		"answer":           {func(out *engine.Outcome) { out.Answers = nil }, look, "did not look up every target"},
+		"a delegated role": {func(out *engine.Outcome) { out.Targets = out.Targets[:1] }, list, "not every delegated role"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.repo.Delegate("targets", tuftest.Delegation{Name: "team", Paths: []string{"team/*"}})
+			w.repo.AddTarget("team", teamPath, content, nil)
+			w.repo.Publish("targets", "team")
+			honest := func(ctx context.Context, op *engine.Operation) (*engine.Outcome, error) {
+				return gotuf.Engine{}.Run(ctx, op)
+			}
+			for _, call := range []func(c *Client) error{list, look} {
+				c := w.client(ModeGo)
+				c.goTUF = engine.Guard(playedEngine(honest), time.Minute)
+				require.NoError(t, call(c))
+			}
+			c := w.client(ModeGo)
+			c.goTUF = engine.Guard(playedEngine(func(ctx context.Context, op *engine.Operation) (*engine.Outcome, error) {
+				out, err := honest(ctx, op)
+				tt.leaveOut(out)
+				return out, err
+			}), time.Minute)
+			err := tt.call(c)
+			require.ErrorIs(t, err, tuferr.OfCode(protocol.CodeEngineInternal))
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
 // TestBothEnginesFail: the error carries both causes.
 func TestBothEnginesFail(t *testing.T) {
 	w := newWorld(t)

@@ -207,40 +207,42 @@ func (w *world) noHarm(before map[string][]byte, unsound ...string) {
 	}
 }
 
+// liars are workers that lie about a sound repository, or break.
+var liars = map[string]string{
+	"claims without fetching":     `ok([{"role": r, "delegator": "root", "version": 9, "sha256": "0" * 64} for r in ("timestamp", "snapshot", "targets")])`,
+	"claims nothing at all":       `ok([])`,
+	"claims bytes never served":   `v = believe(); v[-1]["sha256"] = "0" * 64; ok(v)`,
+	"claims after half the work":  `v = believe(); ok(v[:-1])`,
+	"claims another version":      `v = believe(); v[-1]["version"] += 1; ok(v)`,
+	"freeze: only what it had":    `roots(); ok(local())`,
+	"freeze: no timestamp asked":  `v = roots(); l = local(); ok(v + l)`,
+	"freeze: timestamp, then old": `v = roots(); get("timestamp"); ok(v + local())`,
+	"old targets, new snapshot":   `v = believe(); v[-1] = get("targets", local=True)[0]; ok(v)`,
+	"older targets":               `v = believe(); v[-1] = get("targets", 1)[0]; ok(v)`,
+	"stops the root chain early":  `ok(believe(roots(1)))`,
+	"asks for no root":            `ok(believe([]))`,
+	"hides a new root":            `ok(believe(roots()[:-1]))`,
+	"claims roots out of order":   `v = roots(); v.reverse(); ok(believe(v))`,
+	"snapshot as targets":         `v = believe(); v[-1]["sha256"] = v[-2]["sha256"]; ok(v)`,
+	"answers for others":          `v = believe(); ok(v, {"other": {"role": "targets", "length": 1, "hashes": {}}})`,
+	"answers another request":     `v = believe(); say({"id": ID + 7, "ok": True, "result": {"verified": v, "answers": {}}})`,
+	"answers twice":               `v = roots(1); ok(v); ok(v)`,
+	"no JSON":                     `sys.stdout.write("verified\n"); sys.stdout.flush()`,
+	"floods":                      `[sys.stdout.write("x" * (8 << 20)) for _ in range(13)]; sys.stdout.flush()`,
+	"floods with questions":       "while True: ask('timestamp')",
+	"dies at once":                `os._exit(0)`,
+	"dies half way":               `roots(); get("timestamp"); os.kill(os.getpid(), 9)`,
+	"is too slow":                 `believe(); time.sleep(600)`,
+	"claims a bad signature":      `believe(); no("unsigned")`,
+}
+
 // TestHostileWorkerOnGoodRepository: the repository has news and is sound, the
 // worker lies about it or breaks. It is believed nothing. Where go-tuf may be
 // asked after it, go-tuf answers with what is true.
 func TestHostileWorkerOnGoodRepository(t *testing.T) {
 	t.Parallel()
-	bodies := map[string]string{
-		"claims without fetching":     `ok([{"role": r, "delegator": "root", "version": 9, "sha256": "0" * 64} for r in ("timestamp", "snapshot", "targets")])`,
-		"claims nothing at all":       `ok([])`,
-		"claims bytes never served":   `v = believe(); v[-1]["sha256"] = "0" * 64; ok(v)`,
-		"claims after half the work":  `v = believe(); ok(v[:-1])`,
-		"claims another version":      `v = believe(); v[-1]["version"] += 1; ok(v)`,
-		"freeze: only what it had":    `roots(); ok(local())`,
-		"freeze: no timestamp asked":  `v = roots(); l = local(); ok(v + l)`,
-		"freeze: timestamp, then old": `v = roots(); get("timestamp"); ok(v + local())`,
-		"old targets, new snapshot":   `v = believe(); v[-1] = get("targets", local=True)[0]; ok(v)`,
-		"older targets":               `v = believe(); v[-1] = get("targets", 1)[0]; ok(v)`,
-		"stops the root chain early":  `ok(believe(roots(1)))`,
-		"asks for no root":            `ok(believe([]))`,
-		"hides a new root":            `ok(believe(roots()[:-1]))`,
-		"claims roots out of order":   `v = roots(); v.reverse(); ok(believe(v))`,
-		"snapshot as targets":         `v = believe(); v[-1]["sha256"] = v[-2]["sha256"]; ok(v)`,
-		"answers for others":          `v = believe(); ok(v, {"other": {"role": "targets", "length": 1, "hashes": {}}})`,
-		"answers another request":     `v = believe(); say({"id": ID + 7, "ok": True, "result": {"verified": v, "answers": {}}})`,
-		"answers twice":               `v = roots(1); ok(v); ok(v)`,
-		"no JSON":                     `sys.stdout.write("verified\n"); sys.stdout.flush()`,
-		"floods":                      `[sys.stdout.write("x" * (8 << 20)) for _ in range(13)]; sys.stdout.flush()`,
-		"floods with questions":       "while True: ask('timestamp')",
-		"dies at once":                `os._exit(0)`,
-		"dies half way":               `roots(); get("timestamp"); os.kill(os.getpid(), 9)`,
-		"is too slow":                 `believe(); time.sleep(600)`,
-		"claims a bad signature":      `believe(); no("unsigned")`,
-	}
-	for i, name := range slices.Sorted(maps.Keys(bodies)) {
-		body := bodies[name]
+	for i, name := range slices.Sorted(maps.Keys(liars)) {
+		body := liars[name]
 		for _, s := range settingsFor(i) {
 			t.Run(name+"/"+s.name, func(t *testing.T) {
 				t.Parallel()
@@ -278,100 +280,108 @@ func TestHostileWorkerOnGoodRepository(t *testing.T) {
 	}
 }
 
+// expire publishes a role that has expired.
+func expire(role string) func(w *world) {
+	return func(w *world) {
+		w.repo.Role(role).Signed["expires"] = time.Now().UTC().Add(-time.Second).Format("2006-01-02T15:04:05Z")
+		w.repo.Publish("targets", "team")
+	}
+}
+
+// What the worker says to an attack: all of it is verified, and all of it with the
+// delegated role.
+const believing = `ok(believe())`
+const believingTeam = `ok(believe(extra=[("team", "targets")]), found("team"))`
+
+// attacks are what a repository may be made to serve, and what mode python then
+// says; unsound are the roles that must not be trusted.
+var attacks = map[string]struct {
+	attack  func(w *world)
+	body    string
+	target  string
+	code    protocol.Code
+	unsound []string
+}{
+	"forged root": {func(w *world) { w.repo.Root.Signers = tuftest.Keys(800, 1); w.repo.PublishRoot() }, believing, plugin,
+		protocol.CodeUnsigned, []string{"root", "timestamp", "snapshot", "targets"}},
+	"forged timestamp": {func(w *world) {
+		w.repo.Publish("targets")
+		w.repo.Timestamp.Signers = tuftest.Keys(800, 1)
+		w.repo.PublishTimestamp()
+	}, believing, plugin, protocol.CodeUnsigned, []string{"timestamp", "snapshot", "targets"}},
+	"forged snapshot": {func(w *world) { w.repo.Snapshot.Signers = tuftest.Keys(800, 1); w.repo.Publish("targets") }, believing, plugin,
+		protocol.CodeUnsigned, []string{"snapshot", "targets"}},
+	"forged targets": {func(w *world) { forge(w, "targets", plugin); w.repo.Publish("targets") }, believing, plugin,
+		protocol.CodeUnsigned, []string{"targets"}},
+	"forged delegated role": {func(w *world) { forge(w, "team", "team/tool"); w.repo.Publish("team") }, believingTeam, "team/tool",
+		protocol.CodeUnsigned, []string{"team"}},
+	"a role outside its paths": {func(w *world) {
+		w.repo.AddTarget("team", "other/x", []byte("honestly signed"), nil)
+		w.repo.Publish("team")
+	},
+		believingTeam, "other/x", protocol.CodeNotFound, nil},
+	"a target nobody lists": {func(w *world) { w.repo.Publish("team") }, believingTeam, "team/none",
+		protocol.CodeEngineInternal, nil},
+	"a role that nobody delegates to": {func(w *world) {
+		w.repo.Delegate("team", tuftest.Delegation{Name: "guest", Paths: []string{"x/*"}})
+		w.repo.AddTarget("guest", "team/x", []byte("honestly signed"), nil)
+		w.repo.Publish("team", "guest")
+	}, `ok(believe(extra=[("guest", "targets")]), found("guest"))`, "team/x", protocol.CodeUnsigned, []string{"guest"}},
+	"expired root": {func(w *world) {
+		w.repo.Root.Signed["expires"] = "2020-01-01T00:00:00Z"
+		w.repo.PublishRoot()
+		w.repo.Publish("targets")
+	}, believing, plugin, protocol.CodeExpired, []string{"timestamp", "snapshot", "targets"}},
+	"expired timestamp": {expire("timestamp"), believing, plugin, protocol.CodeExpired, []string{"timestamp", "snapshot", "targets"}},
+	"expired snapshot":  {expire("snapshot"), believing, plugin, protocol.CodeExpired, []string{"snapshot", "targets"}},
+	"expired targets":   {expire("targets"), believing, plugin, protocol.CodeExpired, []string{"targets"}},
+	"expired team":      {expire("team"), believingTeam, "team/tool", protocol.CodeExpired, []string{"team"}},
+	"rollback of the timestamp": {func(w *world) {
+		w.repo.Timestamp.SetVersion(1)
+		w.repo.PublishTimestamp()
+	}, believing, plugin, protocol.CodeRollback, []string{"timestamp", "snapshot", "targets"}},
+	"rollback of the snapshot": {func(w *world) {
+		w.repo.Snapshot.SetVersion(1)
+		w.repo.Publish("targets")
+	}, believing, plugin, protocol.CodeRollback, []string{"timestamp", "snapshot", "targets"}},
+	"rollback of targets": {func(w *world) {
+		w.repo.Targets.SetVersion(1)
+		w.repo.Publish("targets")
+	}, believing, plugin, protocol.CodeRollback, []string{"snapshot", "targets"}},
+	"a role has vanished": {func(w *world) {
+		w.repo.Snapshot.EditSigned = func(s tuftest.Map) { delete(s["meta"].(tuftest.Map), "team.json") }
+		w.repo.Publish("targets")
+	}, believing, plugin, protocol.CodeRollback, []string{"snapshot", "targets"}},
+	"rollback, and the worker hides it": {func(w *world) {
+		w.repo.Timestamp.SetVersion(1)
+		w.repo.PublishTimestamp()
+	}, `v = roots(); get("timestamp"); ok(v + local())`, plugin, protocol.CodeEngineInternal, []string{"timestamp"}},
+	"snapshot of another hash": {func(w *world) {
+		old, _ := w.repo.Get("metadata/3.snapshot.json")
+		w.repo.Publish("targets")
+		w.repo.Put("metadata/4.snapshot.json", append(old, '\n'))
+	}, believing, plugin, protocol.CodeMismatch, []string{"snapshot", "targets"}},
+	"targets of another hash": {func(w *world) {
+		old, _ := w.repo.Get("metadata/3.targets.json")
+		w.repo.Publish("targets")
+		w.repo.Put("metadata/4.targets.json", old)
+	}, believing, plugin, protocol.CodeMismatch, []string{"targets"}},
+	"one key for a threshold of two": {func(w *world) {
+		key := tuftest.NewKey(tuftest.Ed25519, 60)
+		w.repo.SetKeys("targets", 2, key, key.With(func(k *tuftest.Key) { k.Extra = tuftest.Map{"x": "y"} }))
+		w.repo.PublishRoot()
+		w.repo.Publish("targets")
+	}, believing, plugin, protocol.CodeUnsigned, []string{"targets"}},
+	"not the next root": {func(w *world) {
+		w.repo.Root.EditSigned = func(s tuftest.Map) { s["version"] = 7 }
+		w.repo.PublishRoot()
+	}, `ok(believe(roots(1)))`, plugin, protocol.CodeProtocol, []string{"root"}},
+}
+
 // TestHostileWorkerOnAttackedRepository: the repository is an attacker's, and
 // the worker calls everything verified that it is given.
 func TestHostileWorkerOnAttackedRepository(t *testing.T) {
 	t.Parallel()
-	expired := func(role string) func(w *world) {
-		return func(w *world) {
-			w.repo.Role(role).Signed["expires"] = time.Now().UTC().Add(-time.Second).Format("2006-01-02T15:04:05Z")
-			w.repo.Publish("targets", "team")
-		}
-	}
-	const honest = `ok(believe())`
-	const team = `ok(believe(extra=[("team", "targets")]), found("team"))`
-	attacks := map[string]struct {
-		attack  func(w *world)
-		body    string
-		target  string
-		code    protocol.Code
-		unsound []string
-	}{
-		"forged root": {func(w *world) { w.repo.Root.Signers = tuftest.Keys(800, 1); w.repo.PublishRoot() }, honest, plugin,
-			protocol.CodeUnsigned, []string{"root", "timestamp", "snapshot", "targets"}},
-		"forged timestamp": {func(w *world) {
-			w.repo.Publish("targets")
-			w.repo.Timestamp.Signers = tuftest.Keys(800, 1)
-			w.repo.PublishTimestamp()
-		}, honest, plugin, protocol.CodeUnsigned, []string{"timestamp", "snapshot", "targets"}},
-		"forged snapshot": {func(w *world) { w.repo.Snapshot.Signers = tuftest.Keys(800, 1); w.repo.Publish("targets") }, honest, plugin,
-			protocol.CodeUnsigned, []string{"snapshot", "targets"}},
-		"forged targets": {func(w *world) { forge(w, "targets", plugin); w.repo.Publish("targets") }, honest, plugin,
-			protocol.CodeUnsigned, []string{"targets"}},
-		"forged delegated role": {func(w *world) { forge(w, "team", "team/tool"); w.repo.Publish("team") }, team, "team/tool",
-			protocol.CodeUnsigned, []string{"team"}},
-		"a role outside its paths": {func(w *world) {
-			w.repo.AddTarget("team", "other/x", []byte("honestly signed"), nil)
-			w.repo.Publish("team")
-		},
-			team, "other/x", protocol.CodeNotFound, nil},
-		"a target nobody lists": {func(w *world) { w.repo.Publish("team") }, team, "team/none",
-			protocol.CodeEngineInternal, nil},
-		"a role that nobody delegates to": {func(w *world) {
-			w.repo.Delegate("team", tuftest.Delegation{Name: "guest", Paths: []string{"x/*"}})
-			w.repo.AddTarget("guest", "team/x", []byte("honestly signed"), nil)
-			w.repo.Publish("team", "guest")
-		}, `ok(believe(extra=[("guest", "targets")]), found("guest"))`, "team/x", protocol.CodeUnsigned, []string{"guest"}},
-		"expired root": {func(w *world) {
-			w.repo.Root.Signed["expires"] = "2020-01-01T00:00:00Z"
-			w.repo.PublishRoot()
-			w.repo.Publish("targets")
-		}, honest, plugin, protocol.CodeExpired, []string{"timestamp", "snapshot", "targets"}},
-		"expired timestamp": {expired("timestamp"), honest, plugin, protocol.CodeExpired, []string{"timestamp", "snapshot", "targets"}},
-		"expired snapshot":  {expired("snapshot"), honest, plugin, protocol.CodeExpired, []string{"snapshot", "targets"}},
-		"expired targets":   {expired("targets"), honest, plugin, protocol.CodeExpired, []string{"targets"}},
-		"expired team":      {expired("team"), team, "team/tool", protocol.CodeExpired, []string{"team"}},
-		"rollback of the timestamp": {func(w *world) {
-			w.repo.Timestamp.SetVersion(1)
-			w.repo.PublishTimestamp()
-		}, honest, plugin, protocol.CodeRollback, []string{"timestamp", "snapshot", "targets"}},
-		"rollback of the snapshot": {func(w *world) {
-			w.repo.Snapshot.SetVersion(1)
-			w.repo.Publish("targets")
-		}, honest, plugin, protocol.CodeRollback, []string{"timestamp", "snapshot", "targets"}},
-		"rollback of targets": {func(w *world) {
-			w.repo.Targets.SetVersion(1)
-			w.repo.Publish("targets")
-		}, honest, plugin, protocol.CodeRollback, []string{"snapshot", "targets"}},
-		"a role has vanished": {func(w *world) {
-			w.repo.Snapshot.EditSigned = func(s tuftest.Map) { delete(s["meta"].(tuftest.Map), "team.json") }
-			w.repo.Publish("targets")
-		}, honest, plugin, protocol.CodeRollback, []string{"snapshot", "targets"}},
-		"rollback, and the worker hides it": {func(w *world) {
-			w.repo.Timestamp.SetVersion(1)
-			w.repo.PublishTimestamp()
-		}, `v = roots(); get("timestamp"); ok(v + local())`, plugin, protocol.CodeEngineInternal, []string{"timestamp"}},
-		"snapshot of another hash": {func(w *world) {
-			old, _ := w.repo.Get("metadata/3.snapshot.json")
-			w.repo.Publish("targets")
-			w.repo.Put("metadata/4.snapshot.json", append(old, '\n'))
-		}, honest, plugin, protocol.CodeMismatch, []string{"snapshot", "targets"}},
-		"targets of another hash": {func(w *world) {
-			old, _ := w.repo.Get("metadata/3.targets.json")
-			w.repo.Publish("targets")
-			w.repo.Put("metadata/4.targets.json", old)
-		}, honest, plugin, protocol.CodeMismatch, []string{"targets"}},
-		"one key for a threshold of two": {func(w *world) {
-			key := tuftest.NewKey(tuftest.Ed25519, 60)
-			w.repo.SetKeys("targets", 2, key, key.With(func(k *tuftest.Key) { k.Extra = tuftest.Map{"x": "y"} }))
-			w.repo.PublishRoot()
-			w.repo.Publish("targets")
-		}, honest, plugin, protocol.CodeUnsigned, []string{"targets"}},
-		"not the next root": {func(w *world) {
-			w.repo.Root.EditSigned = func(s tuftest.Map) { s["version"] = 7 }
-			w.repo.PublishRoot()
-		}, `ok(believe(roots(1)))`, plugin, protocol.CodeProtocol, []string{"root"}},
-	}
 	for i, name := range slices.Sorted(maps.Keys(attacks)) {
 		tt := attacks[name]
 		for _, s := range settingsFor(i) {
