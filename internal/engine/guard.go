@@ -55,7 +55,6 @@ func (g *guard) Run(ctx context.Context, op *Operation) (*Outcome, error) {
 		g.abandon(done)
 		return &Outcome{}, g.late("the %s engine worked for more than %s", g.Name(), g.timeout)
 	case <-ctx.Done():
-		g.abandon(done)
 		return &Outcome{}, Cancelled(ctx)
 	}
 }
