@@ -107,7 +107,11 @@ func (c *Client) exportBundle(ctx context.Context, w io.Writer, names []string) 
 	}
 	result := v.bundleResult(content.Roles)
 	for _, name := range names {
-		r, err := c.held(ctx, v, name)
+		f, err := v.listed(name, c.opts.MaxRoles)
+		if err != nil {
+			return nil, err
+		}
+		r, err := c.obtain(ctx, f, nil)
 		if err != nil {
 			return nil, withTarget(err, name)
 		}
@@ -166,31 +170,6 @@ func (v *verified) bundleResult(roles []bundle.Role) *BundleResult {
 		}
 	}
 	return r
-}
-
-// held returns a target of v from the cache, fetched into it if need be.
-func (c *Client) held(ctx context.Context, v *verified, name string) (*Result, error) {
-	f, err := v.listed(name, c.opts.MaxRoles)
-	if err != nil {
-		return nil, err
-	}
-	cache, err := c.openCache()
-	if err != nil {
-		return nil, err
-	}
-	r := &Result{TargetInfo: *f.info, Fallback: v.fallback}
-	want := targets.Want{Length: f.target.Length, Hashes: f.target.Hashes}
-	if r.Path, r.FromCache = cache.Find(ctx, want); r.FromCache {
-		return r, nil
-	}
-	if v.offline {
-		return nil, tuferr.New(protocol.CodeUnreachable, "repository not accessible, and the cache does not hold this target")
-	}
-	if r.Path, err = c.fetch(ctx, cache, f, want, nil); err != nil {
-		c.refused(err)
-		return nil, err
-	}
-	return r, nil
 }
 
 // refused raises the event of a verdict that no engine has spoken.

@@ -3,6 +3,7 @@ package hybrid
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/engine/gotuf"
@@ -33,8 +34,11 @@ type Client struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	// pinning is held by whoever pins the root; pinned says that it is done.
+	pinning chan struct{}
+	pinned  atomic.Bool
+
 	mu     sync.Mutex
-	pinned bool
 	cache  *targets.Cache
 	latest *session
 	calls  sync.WaitGroup
@@ -57,7 +61,7 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, http: hc, status: &statusBoard{}, events: newEvents(o)}
+	c := &Client{opts: o, http: hc, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1)}
 	c.remote = source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
 	c.store, err = store.Open(o.MetadataDir, store.Options{Limits: o.Limits, Logger: o.Logger, OnEvent: c.events.fromStore})
 	if err != nil {
@@ -106,7 +110,8 @@ func (c *Client) Lookup(ctx context.Context, name string) (*TargetInfo, error) {
 }
 
 // List returns every target that a look-up would find, sorted by name. All
-// delegated roles are fetched and verified for it.
+// delegated roles are fetched and verified for it; more than maxListed (4096) are
+// the verdict too_many.
 func (c *Client) List(ctx context.Context) ([]TargetInfo, error) {
 	var list []TargetInfo
 	err := c.call(ctx, "list", func(ctx context.Context) (err error) {
@@ -191,15 +196,23 @@ func named(op string, err error) error {
 	}
 	copied := *e
 	copied.Op = op
+	if copied.Hint == "" {
+		copied.Hint = hints[copied.Code]
+	}
 	return &copied
 }
 
 // initialize pins the shipped root once.
 func (c *Client) initialize(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pinned {
+	if c.pinned.Load() {
 		return nil
+	}
+	// Not under c.mu: pinning waits for other processes, and Shutdown must not.
+	select {
+	case c.pinning <- struct{}{}:
+		defer func() { <-c.pinning }()
+	case <-ctx.Done():
+		return engine.Cancelled(ctx)
 	}
 	root, err := c.opts.root()
 	if err != nil {
@@ -213,6 +226,6 @@ func (c *Client) initialize(ctx context.Context) error {
 	if _, err := c.store.View(ctx); err != nil {
 		return err
 	}
-	c.pinned = true
+	c.pinned.Store(true)
 	return nil
 }

@@ -40,7 +40,8 @@
 //	ErrTransport  the repository could not be asked: try again later
 //	ErrStale      offline for longer than MaxMetadataAge
 //	ErrLocal      a directory, lock or trusted root of this machine is in the way
-//	ErrFault      no engine could do its work: see Status, and doctor of ragnos-tuf
+//	ErrFault      no engine could do its work: see Status, and doctor of ragnos-tuf.
+//	              In dual mode a missing python-tuf is one
 //	ErrUsage      the call or an option is wrong, or the mode is off
 //	ErrCancelled  the context ended
 package hybrid

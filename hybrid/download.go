@@ -15,6 +15,9 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
+// maxListed bounds the delegated roles of one listing.
+const maxListed = 4096
+
 // digestBytes are the lengths of the hashes that a caller may expect.
 var digestBytes = map[string]int{"sha256": 32, "sha512": 64}
 
@@ -29,29 +32,30 @@ func (c *Client) download(ctx context.Context, name string, opts DownloadOptions
 		return nil, err
 	}
 	if err := f.expect(algorithm, digest); err != nil {
-		c.events.emit(SeverityCritical, "refused", err.Error(), err)
+		c.refused(err)
 		return nil, err
 	}
+	return c.obtain(ctx, f, opts.Progress)
+}
+
+// obtain returns the bytes of an answer: the cache's, hashed once more, or else
+// the repository's.
+func (c *Client) obtain(ctx context.Context, f *find, progress func(done, total int64)) (*Result, error) {
 	cache, err := c.openCache()
 	if err != nil {
 		return nil, err
 	}
 	result := &Result{TargetInfo: *f.info, Fallback: f.v.fallback}
 	want := targets.Want{Length: f.target.Length, Hashes: f.target.Hashes}
-	if path, ok := cache.Find(ctx, want); ok {
-		result.Path, result.FromCache = path, true
+	if result.Path, result.FromCache = cache.Find(ctx, want); result.FromCache {
 		return result, nil
 	}
-	if f.v.offline {
-		e := tuferr.New(protocol.CodeUnreachable, "repository not accessible, and the cache does not hold this target")
-		e.Target = name
-		return nil, e
+	if f.v.offline != nil {
+		return nil, withTarget(f.v.offline, f.info.Name)
 	}
-	if result.Path, err = c.fetch(ctx, cache, f, want, opts.Progress); err != nil {
-		if tuferr.ClassOf(err) == protocol.ClassVerdict {
-			c.events.emit(SeverityCritical, "refused", err.Error(), err)
-		}
-		return nil, withTarget(err, name)
+	if result.Path, err = c.fetch(ctx, cache, f, want, progress); err != nil {
+		c.refused(err)
+		return nil, withTarget(err, f.info.Name)
 	}
 	return result, nil
 }
@@ -91,7 +95,7 @@ func (c *Client) openCache() (*targets.Cache, error) {
 // Export copies a verified result to dest, which appears there whole and
 // verified once more, or not at all. An existing file is replaced.
 func (c *Client) Export(ctx context.Context, r *Result, dest string) error {
-	return c.call(ctx, "export", func(ctx context.Context) error {
+	return c.call(ctx, "download", func(ctx context.Context) error {
 		return targets.Export(ctx, r.Path, targets.Want{Length: r.Length, Hashes: r.Hashes}, dest)
 	})
 }
@@ -136,12 +140,12 @@ func (c *Client) list(ctx context.Context) ([]TargetInfo, error) {
 		return nil, err
 	}
 	v := s.state()
-	if _, ok := v.reached(c.opts.MaxRoles); !ok {
+	if _, ok := v.reached(); !ok {
 		if v, err = c.more(ctx, s, request{all: true}); err != nil {
 			return nil, err
 		}
 	}
-	names, _ := v.reached(c.opts.MaxRoles)
+	names, _ := v.reached()
 	list := make([]TargetInfo, 0, len(names))
 	for _, name := range names {
 		role, doc, err := v.find(name, c.opts.MaxRoles)
@@ -157,9 +161,9 @@ func (c *Client) list(ctx context.Context) ([]TargetInfo, error) {
 
 // reached returns the sorted names that any verified role lists; ok is false if
 // there are roles that have not been verified.
-func (v *verified) reached(maxRoles int) (names []string, ok bool) {
+func (v *verified) reached() (names []string, ok bool) {
 	seen := map[string]bool{}
-	err := delegation.Reach(maxRoles, func(role, delegator string) (*admission.Doc, error) {
+	err := delegation.Reach(maxListed, func(role, delegator string) (*admission.Doc, error) {
 		doc := v.out.Find(role, delegator)
 		if doc == nil {
 			return nil, fmt.Errorf("%s: %w", role, errNotVerified)

@@ -108,8 +108,12 @@ func unable(errs ...error) error {
 	e := tuferr.New(protocol.CodeUnableInDual, "dual mode needs both engines, and one of them could not judge")
 	e.Engine = dualName
 	for _, err := range errs {
-		if err == nil {
+		switch tuferr.CodeOf(err) {
+		case "":
 			continue
+		case protocol.CodeWorkerUnavailable, protocol.CodeMissingDependency:
+			// No fault of these bytes: the machine lacks the second engine.
+			return withCauses(err, errs...)
 		}
 		e.Causes = append(e.Causes, err)
 		if f := tuferr.As(err); f != nil && isClass(err, protocol.ClassFault) {
@@ -164,10 +168,24 @@ func differ(a, b *engine.Outcome) error {
 		}
 		e := tuferr.New(protocol.CodeDisagreement, "both engines accept, but not the same: %s", describe(a, b))
 		e.Engine = dualName
-		e.Hint = "one implementation is wrong or attacked: install nothing, and report it"
+		e.Role, e.Digest = firstDifference(a, b)
+		e.Hint = "one implementation is wrong or attacked: install nothing, and report it with these digests"
 		return e
 	}
 	return nil
+}
+
+// firstDifference names the first targets role of which the two have different
+// files, or only one has a file, and a digest of it.
+func firstDifference(a, b *engine.Outcome) (role, digest string) {
+	for _, pair := range [][2]*engine.Outcome{{a, b}, {b, a}} {
+		for _, v := range pair[0].Targets {
+			if other := pair[1].Find(v.Role, v.Delegator); other == nil || other.SHA256 != v.Doc.SHA256 {
+				return v.Role, v.Doc.SHA256
+			}
+		}
+	}
+	return "", ""
 }
 
 // describe lists what two outcomes hold, by digest.
@@ -176,13 +194,16 @@ func describe(outs ...*engine.Outcome) string {
 	for i, o := range outs {
 		text += fmt.Sprintf("%s has %d new roots", []string{"go", " and python"}[i], len(o.Roots))
 		if o.Timestamp != nil {
-			text += fmt.Sprintf(", timestamp v%d %.12s", o.Timestamp.Version, o.Timestamp.SHA256)
+			text += fmt.Sprintf(", timestamp v%d %s", o.Timestamp.Version, o.Timestamp.SHA256)
 		}
 		if o.Snapshot != nil {
-			text += fmt.Sprintf(", snapshot v%d %.12s", o.Snapshot.Version, o.Snapshot.SHA256)
+			text += fmt.Sprintf(", snapshot v%d %s", o.Snapshot.Version, o.Snapshot.SHA256)
 		}
 		for _, v := range o.Targets {
-			text += fmt.Sprintf(", %s v%d %.12s", v.Role, v.Doc.Version, v.Doc.SHA256)
+			text += fmt.Sprintf(", %s v%d %s", v.Role, v.Doc.Version, v.Doc.SHA256)
+		}
+		for path, role := range o.Answers {
+			text += fmt.Sprintf(", %q in %q", path, role)
 		}
 	}
 	return text

@@ -86,7 +86,7 @@ type Options struct {
 	// Metadata that has expired is never used.
 	MaxMetadataAge time.Duration
 	// MaxRoots bounds the new root versions of one refresh, MaxRoles the
-	// delegated roles visited for one target.
+	// delegated roles visited in search of one target.
 	MaxRoots, MaxRoles int
 	// Limits bound metadata files.
 	Limits Limits

@@ -43,7 +43,8 @@ type verified struct {
 	// engine verified it; fallback says why not the one that was to.
 	engine, fallback string
 	start            time.Time
-	offline          bool
+	// offline is why the trust store stands in for the repository, if it does.
+	offline error
 	// memo is the state of the repository that it was verified from.
 	memo *source.Memo
 }
@@ -89,19 +90,22 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 		Root: view.Root, Source: src, Start: view.Start(req.now(c.opts.Now)),
 		Targets: req.targets, All: req.all, MaxRoots: c.opts.MaxRoots, MaxRoles: c.opts.MaxRoles,
 	}
+	if req.all {
+		r.op.MaxRoles = maxListed
+	}
 	switch {
 	case req.bundle != nil:
 		r.op.Source = &bundleSource{bundled: bundled{req.bundle}, view: view, local: src}
 	case req.offline != nil:
 		r.op.Source = &offlineSource{Source: src, cause: req.offline}
-		r.offline = true
+		r.offline = req.offline
 	}
 	v, err := r.run(ctx)
 	if v == nil || v.out == nil {
 		return nil, err
 	}
 	v.start, v.root, v.offline, v.memo = r.op.Start, v.out.RootDoc(view.Root), r.offline, req.memo
-	if r.offline {
+	if r.offline != nil {
 		// Nothing is committed, so the floors have to be asked here.
 		return v, errors.Join(err, c.aboveFloors(view, v))
 	}
@@ -175,7 +179,7 @@ type attempt struct {
 	trusted trusted
 	memo    answers
 	op      *engine.Operation
-	offline bool
+	offline error
 }
 
 // judge lets one engine judge and confirms what it says. The outcome is the
@@ -207,7 +211,7 @@ func (r *attempt) complete(e engine.Engine, good *engine.Outcome) error {
 		return err
 	}
 	root := good.RootDoc(r.op.Root)
-	if !r.offline {
+	if r.offline == nil {
 		next := engine.File{Role: string(admission.KindRoot), Version: root.Version + 1}
 		if _, err, asked := r.memo.Answer(next); !asked || tuferr.CodeOf(err) != protocol.CodeNotFound {
 			return incomplete("it did not come to the end of the root chain")

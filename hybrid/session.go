@@ -90,7 +90,7 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 func (s *session) usable(now time.Time, interval time.Duration) bool {
 	v := s.state()
 	age := now.Sub(v.start)
-	if v.offline || age < 0 || age >= interval {
+	if v.offline != nil || age < 0 || age >= interval {
 		return false
 	}
 	docs := []*admission.Doc{v.root, v.out.Timestamp, v.out.Snapshot}
@@ -215,7 +215,7 @@ func (v *verified) answer(name, role string, doc *admission.Doc) *find {
 	}
 	return &find{target: target, v: v, info: &TargetInfo{
 		Name: name, Role: role, Length: target.Length, Hashes: hashes,
-		Custom: append([]byte(nil), target.Custom...), Engine: v.engine, Offline: v.offline,
+		Custom: append([]byte(nil), target.Custom...), Engine: v.engine, Offline: v.offline != nil,
 		Versions: Versions{
 			Root: v.root.Version, Timestamp: v.out.Timestamp.Version,
 			Snapshot: v.out.Snapshot.Version, Targets: doc.Version,

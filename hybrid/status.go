@@ -5,12 +5,16 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine/gotuf"
 	"github.com/ragnos-labs/vault-tuf/internal/engine/python"
+	"github.com/ragnos-labs/vault-tuf/internal/store"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -56,13 +60,36 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		return s, named("status", err)
 	}
 	s.LastRefresh = view.LastRefresh
-	docs := []*admission.Doc{view.Root, view.Timestamp, view.Snapshot, view.Role(string(admission.KindTargets))}
-	for _, d := range docs {
+	s.Roles = roles(view)
+	return s, nil
+}
+
+// maxStatusRoles bounds the delegated roles that Status looks for.
+const maxStatusRoles = 256
+
+// roles lists what the trust store holds: the top-level roles, and then the
+// delegated ones that have been fetched, by name.
+func roles(view *store.View) []RoleStatus {
+	list := []RoleStatus{}
+	add := func(name string, d *admission.Doc) {
 		if d != nil {
-			s.Roles = append(s.Roles, RoleStatus{Name: string(d.Kind), Version: d.Version, Expires: d.Expires})
+			list = append(list, RoleStatus{Name: name, Version: d.Version, Expires: d.Expires})
 		}
 	}
-	return s, nil
+	add(string(admission.KindRoot), view.Root)
+	add(string(admission.KindTimestamp), view.Timestamp)
+	add(string(admission.KindSnapshot), view.Snapshot)
+	add(string(admission.KindTargets), view.Role(string(admission.KindTargets)))
+	if view.Snapshot == nil {
+		return list
+	}
+	names := slices.Sorted(maps.Keys(view.Snapshot.Meta))
+	for _, file := range names[:min(len(names), maxStatusRoles)] {
+		if name, ok := strings.CutSuffix(file, ".json"); ok && name != string(admission.KindTargets) {
+			add(name, view.Role(name))
+		}
+	}
+	return list
 }
 
 // nextEngine names the engine that the next call goes to.

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -92,10 +93,14 @@ type session struct {
 func (x *session) event(e Event) { x.events = append(x.events, e) }
 
 // locked runs f while no other goroutine or process uses the store. It waits
-// until ctx ends, and then returns the error locked.
+// until ctx ends. If that was a deadline that passed while it really waited, the
+// error is locked; otherwise it is the context's, cancelled or timeout.
 func (s *Store) locked(ctx context.Context, f func(*session) error) error {
 	x := &session{Store: s}
 	defer func() { s.emit(x.events) }()
+	if ctx.Err() != nil {
+		return engine.Cancelled(ctx)
+	}
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -142,6 +147,9 @@ func (s *Store) flock(ctx context.Context) (*flock.Flock, error) {
 }
 
 func (s *Store) stillLocked(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return engine.Cancelled(ctx)
+	}
 	e := tuferr.New(protocol.CodeLocked, "trust store: waited for the lock: %w", ctx.Err())
 	e.Path = filepath.Join(s.private, "lock")
 	e.Hint = "another process uses this metadata directory; the lock goes with it, so do not delete the file"

@@ -300,9 +300,17 @@ func TestLockHonoursTheContext(t *testing.T) {
 			require.NoError(t, s.locked(t.Context(), func(*session) error {
 				cancel()
 				_, err := waiting.View(ctx)
-				e := requireCode(t, err, protocol.CodeLocked)
+				requireCode(t, err, protocol.CodeCancelled)
 				require.ErrorIs(t, err, context.Canceled)
+
+				late, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+				defer stop()
+				_, err = waiting.View(late)
+				e := requireCode(t, err, protocol.CodeLocked)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.NotEmpty(t, e.Hint)
+				_, err = waiting.View(late)
+				requireCode(t, err, protocol.CodeTimeout)
 				return nil
 			}))
 			view(t, waiting)

@@ -15,7 +15,9 @@ import (
 type Error struct {
 	// Code names the failure; Code.Class() its class, Code.Exit() its exit code.
 	Code protocol.Code
-	// Op is what was being done: "initialize", "refresh", "lookup", "download", "list".
+	// Op is what was being done: "initialize", "refresh", "lookup", "download",
+	// "list", "status", "export bundle" or "import bundle" by a client; "init",
+	// "open", "publish", "status", "serve" or "re-sign" by a repository.
 	Op string
 	// Msg says what went wrong, Hint what to do about it. Both are for people.
 	Msg, Hint string
