@@ -22,7 +22,7 @@ CONFORMANCE_SUITE ?= ../shared/third_party/tuf-conformance
 PIP_INSTALL := -I -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all:
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance bench fuzz-short clean
+.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential bench fuzz-short clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ lint-python: .venv-dev/ready
 
 conformance: build .venv/ready ## run the official TUF conformance suite in every mode
 	PYTHON="$(PYTHON)" scripts/conformance.sh "$(CONFORMANCE_SUITE)"
+
+differential: .venv/ready ## compare with both libraries on all awkward cases, and write docs/differential.md
+	RAGNOS_DIFFERENTIAL=full RAGNOS_WRITE_DOCS=1 $(GO) test -run TestDifferential -timeout 2h -v ./internal/differential
 
 bench: .venv/ready ## run all benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...

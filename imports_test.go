@@ -48,14 +48,20 @@ func TestHybridStaysCheapToEmbed(t *testing.T) {
 // TestArrowsPointDown: lower packages know nothing of upper ones.
 func TestArrowsPointDown(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
-		"./protocol":           {"."},
-		"./pywrapper":          {"vault-tuf/internal/", "/hybrid", "/repository"},
-		"./internal/admission": {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
-		"./internal/verify":    {"/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
-		"./internal/store":     {"/internal/transport", "/internal/source", "/engine/", "/hybrid", "go-tuf"},
-		"./internal/engine":    {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
-		"./internal/transport": {"/internal/engine", "/internal/store", "/internal/admission", "/hybrid"},
-		"./hybrid":             {"/repository", "/cmd/", "/internal/tuftest"},
+		"./protocol":            {"."},
+		"./pywrapper":           {"vault-tuf/internal/", "/hybrid", "/repository"},
+		"./internal/admission":  {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/verify":     {"/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/store":      {"/internal/transport", "/internal/source", "/engine/", "/hybrid", "go-tuf"},
+		"./internal/engine":     {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
+		"./internal/transport":  {"/internal/engine", "/internal/store", "/internal/admission", "/hybrid"},
+		"./internal/keys":       {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/delegation": {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/source":     {"/internal/store", "/engine/", "/hybrid", "go-tuf"},
+		"./internal/targets":    {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/bundle":     {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
+		"./internal/pyenv":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
 	} {
 		for _, dep := range deps(t, pkg) {
 			for _, f := range forbidden {

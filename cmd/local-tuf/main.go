@@ -64,6 +64,7 @@ func newRoot() *cobra.Command {
 		Args:          exactly(),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVar(&dir, "dir", "./tuf-repo", "directory of the repository")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err.Error()) })
 	root.AddCommand(newInit(&dir), newPublish(&dir), newServe(&dir), newStatus(&dir))
