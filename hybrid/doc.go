@@ -34,8 +34,19 @@
 // errors.Is finds the family:
 //
 //	ErrVerdict    refused for good: do not install; tell the publisher. Its members:
-//	              ErrUnsigned, ErrRollback, ErrExpired, ErrMismatch, ErrMalformed,
-//	              ErrExpectedHash, ErrRootConflict, ErrDisagreement
+//	  ErrUnsigned       not signed by the threshold: somebody without the keys changed it
+//	  ErrRollback       older than what is trusted: a mirror that lags behind, or an attack
+//	  ErrBadVersion     not the version announced: files that do not belong together
+//	  ErrExpired        the publisher must sign again, or the clock here is wrong
+//	  ErrMismatch       length or hash differ: changed after it was signed; try another mirror
+//	  ErrEndlessData    longer than signed or allowed: likewise
+//	  ErrMalformed      breaks the format: the publisher must mend it
+//	  ErrNotInSnapshot  the snapshot does not list a role: likewise
+//	  ErrTooMany        more roots or roles than Options allow
+//	  ErrExpectedHash   the publisher signed other bytes than the caller was told
+//	  ErrRootConflict   another trusted root than the pinned one: see Options.ReplaceRoot
+//	  ErrDisagreement   dual mode: one engine accepts what the other does not; report it
+//	  ErrUnableInDual   dual mode: one engine cannot read these files; auto would do
 //	ErrNotFound   verified metadata does not list the target: check the name
 //	ErrTransport  the repository could not be asked: try again later
 //	ErrStale      offline for longer than MaxMetadataAge
