@@ -116,8 +116,8 @@ var patterns = []struct {
 func patternCases() []Case {
 	var cases []Case
 	pathCase := func(name, spec, why, target string, want Expect, d tuftest.Delegation) {
+		d.Name = "matched"
 		cases = append(cases, Case{Group: "patterns", Name: name, Spec: spec, Why: why, Run: func(w *World) {
-			d.Name = "matched"
 			w.Delegate("targets", d)
 			w.add("matched", target)
 			w.Publish("targets", "matched")
