@@ -51,7 +51,7 @@ func (c *Client) obtain(ctx context.Context, f *find, progress func(done, total 
 		return result, nil
 	}
 	if f.v.offline != nil {
-		return nil, withTarget(f.v.offline, f.info.Name)
+		return nil, withTarget(tuferr.New(tuferr.CodeOf(f.v.offline), "the cache does not hold this target: %w", f.v.offline), f.info.Name)
 	}
 	if result.Path, err = c.fetch(ctx, cache, f, want, progress); err != nil {
 		c.refused(err)
