@@ -149,6 +149,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
+		// A call that does not end must not keep the worker alive.
+		_ = c.python.close(ctx)
 		return engine.Cancelled(ctx)
 	}
 	c.http.Close()
