@@ -242,6 +242,3 @@ func (m *Memo) Served(role, digest string) *admission.Doc {
 	}
 	return found
 }
-
-// Served is [Memo.Served] of the source's memo.
-func (s *Source) Served(role, digest string) *admission.Doc { return s.memo.Served(role, digest) }

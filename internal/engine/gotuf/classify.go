@@ -65,9 +65,11 @@ func represents(doc *admission.Doc) bool {
 	default:
 		signed, err = decoded[metadata.TargetsType](doc)
 	}
-	if err != nil {
-		return false
-	}
+	return err == nil && asSigned(signed, doc)
+}
+
+// asSigned says whether what go-tuf decoded encodes to what was signed.
+func asSigned(signed any, doc *admission.Doc) bool {
 	again, err := cjson.EncodeCanonical(signed)
 	return err == nil && bytes.Equal(again, doc.Canonical)
 }

@@ -9,12 +9,10 @@
 package gotuf
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
 
-	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
@@ -103,8 +101,8 @@ func (r *run) readRoot(doc *admission.Doc) (*metadata.Metadata[metadata.RootType
 	if err != nil {
 		return nil, unrepresentable("root", doc, err)
 	}
-	if again, err := cjson.EncodeCanonical(root.Signed); err != nil || !bytes.Equal(again, doc.Canonical) {
-		return nil, unrepresentable("root", doc, errors.Join(errOtherForm, err))
+	if !asSigned(root.Signed, doc) {
+		return nil, unrepresentable("root", doc, errOtherForm)
 	}
 	countable := countable(doc.Root.Keys)
 	for _, role := range root.Signed.Roles {
