@@ -40,9 +40,19 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 			return 0, refusedBySink(err)
 		}
 	}
-	x, f := c.follow(caller, timed, u)
+	header := http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {c.opts.UserAgent}}
+	m, whole := sink.(*memory)
+	if whole && m.have != "" {
+		header.Set("If-None-Match", m.have)
+	}
+	x, f := c.follow(caller, timed, u, header)
 	if f != nil {
 		return 0, f
+	}
+	if whole && m.have != "" && x.resp.StatusCode == http.StatusNotModified {
+		m.unchanged = true
+		x.discard()
+		return 0, nil
 	}
 	if x.resp.StatusCode != http.StatusOK {
 		f := badStatus(x.resp)
@@ -50,14 +60,17 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 		return 0, f
 	}
 	defer x.close()
+	if whole {
+		m.tagged(x.resp.Header)
+	}
 	return c.receive(caller, x, limit, sink)
 }
 
 // follow sends the request and goes where redirects point.
-func (c *Client) follow(caller, timed context.Context, start *url.URL) (*exchange, *failure) {
+func (c *Client) follow(caller, timed context.Context, start *url.URL, header http.Header) (*exchange, *failure) {
 	u, trusted := start, true
 	for hops := 0; ; hops++ {
-		x, f := c.send(caller, timed, u, trusted)
+		x, f := c.send(caller, timed, u, header, trusted)
 		if f != nil {
 			return nil, f
 		}
@@ -108,14 +121,14 @@ func redirected(from *url.URL, location string, status int) (*url.URL, *failure)
 
 // send makes one request. A guard ends it when the transport's own timeouts
 // leave a gap, such as a proxy that accepts and never connects.
-func (c *Client) send(caller, timed context.Context, u *url.URL, trusted bool) (*exchange, *failure) {
+func (c *Client) send(caller, timed context.Context, u *url.URL, header http.Header, trusted bool) (*exchange, *failure) {
 	x := &exchange{}
 	x.ctx, x.cancel = context.WithCancelCause(timed)
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    u,
 		Host:   u.Host,
-		Header: http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {c.opts.UserAgent}},
+		Header: header.Clone(),
 	}).WithContext(x.ctx)
 	transport := c.plain
 	if trusted {

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -34,6 +35,8 @@ type Client struct {
 	// plain has no credentials; secret is the same transport with the client
 	// certificate, or plain itself when there is none.
 	plain, secret *http.Transport
+	// roundTrip is what the latest connection measured, in nanoseconds.
+	roundTrip atomic.Int64
 }
 
 // Request names one file.
@@ -44,6 +47,12 @@ type Request struct {
 	Role string
 	// Limit is the most bytes the file may have; 0 allows an empty file only.
 	Limit int64
+	// ETag is that of a copy the caller has; see [Client.GetIfChanged].
+	ETag string
+	// Late, if not nil, is called from another goroutine, once at most, when the
+	// first answer does not come at once: whoever has a guess at what will be asked
+	// for next may act on it. It is not called when the answer came at once.
+	Late func()
 }
 
 // Sink takes the body of a streamed file.
@@ -114,11 +123,23 @@ func (c *Client) Close() {
 // more than req.Limit bytes, cancelled or timeout when ctx ended, and usage for
 // a URL that cannot be asked.
 func (c *Client) Get(ctx context.Context, req Request) ([]byte, error) {
-	var m memory
+	req.ETag = ""
+	raw, _, err := c.GetIfChanged(ctx, req)
+	return raw, err
+}
+
+// GetIfChanged is Get for a file of which the caller may have a copy: it returns
+// nil if the repository says that the copy with req.ETag is what it has. Beside
+// a new body it returns the body's ETag, "" if it has none that can be used.
+func (c *Client) GetIfChanged(ctx context.Context, req Request) (raw []byte, etag string, err error) {
+	m := memory{body: []byte{}, have: req.ETag} // An empty body is not nil.
 	if _, err := c.run(ctx, req, c.opts.TotalTimeout, &m); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return m, nil
+	if m.unchanged {
+		return nil, req.ETag, nil
+	}
+	return m.body, m.etag, nil
 }
 
 // Stream writes the body of a file to sink in constant memory and returns its
@@ -142,6 +163,11 @@ func (c *Client) run(ctx context.Context, req Request, total time.Duration, sink
 		var cancel context.CancelFunc
 		timed, cancel = context.WithTimeoutCause(ctx, total, errTotal)
 		defer cancel()
+	}
+	if req.Late != nil {
+		var end func()
+		timed, end = watched(timed, &c.roundTrip, req.Late)
+		defer end()
 	}
 	for attempt := 1; ; attempt++ {
 		n, f := c.attempt(ctx, timed, u, req.Limit, sink, attempt > 1)
@@ -184,21 +210,37 @@ func (c *Client) delay(attempt int, after time.Duration) time.Duration {
 }
 
 // memory is a sink that keeps everything.
-type memory []byte
+type memory struct {
+	body []byte
+	// have is the ETag of the caller's copy, etag that of body; unchanged says that
+	// the copy will do.
+	have, etag string
+	unchanged  bool
+}
 
 func (m *memory) Write(p []byte) (int, error) {
-	*m = append(*m, p...)
+	m.body = append(m.body, p...)
 	return len(p), nil
 }
 
 func (m *memory) Reset() error {
-	*m = (*m)[:0]
+	m.body = m.body[:0]
 	return nil
 }
 
 // grow makes room for a body of known length.
 func (m *memory) grow(n int64) {
-	if int64(cap(*m)) < n {
-		*m = make([]byte, 0, n)
+	if int64(cap(m.body)) < n {
+		m.body = make([]byte, 0, n)
+	}
+}
+
+// maxETag bounds the ETag that is kept and sent back.
+const maxETag = 256
+
+// tagged keeps the ETag of an answer.
+func (m *memory) tagged(h http.Header) {
+	if m.etag = h.Get("ETag"); len(m.etag) > maxETag || !isHeaderValue(m.etag) {
+		m.etag = ""
 	}
 }

@@ -165,7 +165,7 @@ func TestLimit(t *testing.T) {
 				e := tuferr.As(err)
 				require.Equal(t, protocol.CodeEndlessData, e.Code)
 				require.Equal(t, "5.3.3", e.Spec)
-				require.LessOrEqual(t, int64(len(m)), limit)
+				require.LessOrEqual(t, int64(len(m.body)), limit)
 				require.EqualValues(t, 1, count.Load())
 			}
 		})
@@ -316,7 +316,7 @@ func TestCompressionBombs(t *testing.T) {
 			var m memory
 			_, err := newClient(t, quick()).Stream(context.Background(), Request{URL: url, Limit: limit}, &m)
 			require.Equal(t, protocol.CodeEndlessData, tuferr.CodeOf(err), "%v", err)
-			require.LessOrEqual(t, len(m), limit)
+			require.LessOrEqual(t, len(m.body), limit)
 			require.EqualValues(t, 1, count.Load())
 		})
 	}

@@ -145,7 +145,7 @@ func TestSinkIsResetBeforeASecondAttempt(t *testing.T) {
 	k, err := newClient(t, quick()).Stream(context.Background(), Request{URL: url, Limit: 5}, &m)
 	require.NoError(t, err)
 	require.EqualValues(t, 5, k)
-	require.Equal(t, "whole", string(m))
+	require.Equal(t, "whole", string(m.body))
 }
 
 func TestConnectionRefused(t *testing.T) {
@@ -269,7 +269,7 @@ func TestEndlessBodyIsCutOff(t *testing.T) {
 	var m memory
 	_, err := newClient(t, quick()).Stream(context.Background(), Request{URL: url, Limit: 1000}, &m)
 	require.Equal(t, protocol.CodeEndlessData, tuferr.CodeOf(err))
-	require.LessOrEqual(t, len(m), 1000)
+	require.LessOrEqual(t, len(m.body), 1000)
 	require.EqualValues(t, 1, count.Load())
 }
 
