@@ -4,9 +4,11 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
@@ -45,6 +47,10 @@ type Source struct {
 	remote  Remote
 	trusted Trusted
 	memo    *Memo
+	ahead   *ahead
+	// have is a timestamp that was verified before, haveTag its ETag.
+	have    *admission.Doc
+	haveTag string
 }
 
 type name struct {
@@ -58,14 +64,27 @@ type file struct {
 	turn chan struct{}
 	done bool
 	doc  *admission.Doc
+	etag string
 	err  error
 	// limit is how many bytes were allowed.
 	limit int64
 }
 
-// New returns the source of one operation over what the store trusts now.
+// New returns the source of one operation over what the store trusts now. It
+// must be closed.
 func New(remote Remote, trusted Trusted, memo *Memo) *Source {
-	return &Source{remote: remote, trusted: trusted, memo: memo}
+	return &Source{remote: remote, trusted: trusted, memo: memo, ahead: newAhead()}
+}
+
+// Close ends what was asked for ahead and is not needed. No call may come after it.
+func (s *Source) Close() { s.ahead.close() }
+
+// Have gives the source the timestamp that was verified last, with the ETag that
+// it came with, if any: it is returned itself, not parsed again, if the
+// repository has nothing else. Call it before Remote, and only with a timestamp
+// that has not expired: what it says is then all that an ETag can decide.
+func (s *Source) Have(timestamp *admission.Doc, etag string) {
+	s.have, s.haveTag = timestamp, etag
 }
 
 // Remote implements [engine.Source]. An error is remembered like an answer,
@@ -85,7 +104,7 @@ func (s *Source) Remote(ctx context.Context, f engine.File) (*admission.Doc, err
 	}
 	if !entry.done {
 		entry.limit = limit
-		entry.doc, entry.err = s.fetch(ctx, f, limit)
+		entry.doc, entry.etag, entry.err = s.fetch(ctx, f, limit)
 		entry.done = tuferr.ClassOf(entry.err) != protocol.ClassCancelled
 	}
 	return entry.doc, entry.err
@@ -110,6 +129,14 @@ func (m *Memo) Answer(f engine.File) (doc *admission.Doc, err error, asked bool)
 	entry.turn <- struct{}{}
 	defer entry.leave()
 	return entry.doc, entry.err, entry.done
+}
+
+// ETag returns the ETag that a file was answered with, "" if there was none.
+func (m *Memo) ETag(f engine.File) string {
+	entry := m.entry(name{f.Role, f.Version})
+	entry.turn <- struct{}{}
+	defer entry.leave()
+	return entry.etag
 }
 
 func (f *file) leave() { <-f.turn }
@@ -141,15 +168,39 @@ func (s *Source) limit(f engine.File) int64 {
 	return limit
 }
 
-func (s *Source) fetch(ctx context.Context, f engine.File, limit int64) (*admission.Doc, error) {
+// fetch returns what a guess has brought already, or else asks the repository.
+func (s *Source) fetch(ctx context.Context, f engine.File, limit int64) (doc *admission.Doc, etag string, err error) {
+	if g, ok := s.guessed(ctx, f, limit); ok {
+		doc, etag, err = g.doc, g.etag, g.err
+	} else {
+		begin := time.Now()
+		doc, etag, err = s.get(ctx, f, limit, s.onLate(f))
+		s.ahead.took.Store(int64(time.Since(begin)))
+	}
+	if doc != nil && doc.Kind == admission.KindRoot {
+		s.cameRoot(f.Version)
+	}
+	return doc, etag, err
+}
+
+// get asks the repository for a file and admits it.
+func (s *Source) get(ctx context.Context, f engine.File, limit int64, late func()) (*admission.Doc, string, error) {
 	kind := admission.KindOf(f.Role)
 	url, err := transport.MetadataURL(s.remote.MetadataURL, f.Role, f.Version)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	raw, err := s.remote.Client.Get(ctx, transport.Request{URL: url, Role: f.Role, Limit: limit})
+	req := transport.Request{URL: url, Role: f.Role, Limit: limit, Late: late}
+	var have *admission.Doc
+	if kind == admission.KindTimestamp && s.have != nil {
+		have, req.ETag = s.have, s.haveTag
+	}
+	raw, etag, err := s.remote.Client.GetIfChanged(ctx, req)
 	if err != nil {
-		return nil, noNewerRoot(kind, err)
+		return nil, "", noNewerRoot(kind, err)
+	}
+	if have != nil && (raw == nil || bytes.Equal(raw, have.Raw)) {
+		return have, etag, nil
 	}
 	doc, err := admission.Parse(kind, raw, s.remote.Limits)
 	if e := tuferr.As(err); e != nil {
@@ -158,7 +209,7 @@ func (s *Source) fetch(ctx context.Context, f engine.File, limit int64) (*admiss
 			e.Hint = "check the URL; a proxy or a log-in page may be answering in the repository's place"
 		}
 	}
-	return doc, err
+	return doc, etag, err
 }
 
 // noNewerRoot tells the end of the root chain from an error: buckets and CDNs
