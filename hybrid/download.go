@@ -168,7 +168,7 @@ func (v *verified) reached() (names []string, ok bool) {
 		if doc == nil {
 			return nil, fmt.Errorf("%s: %w", role, errNotVerified)
 		}
-		for name := range doc.Targets {
+		for name := range doc.Targets.Paths() {
 			if !seen[name] {
 				seen[name] = true
 				names = append(names, name)

@@ -208,7 +208,7 @@ func (v *verified) with(before *verified) *verified {
 
 // answer describes a target that role lists in doc.
 func (v *verified) answer(name, role string, doc *admission.Doc) *find {
-	target := doc.Targets[name]
+	target := doc.Targets.Find(name)
 	hashes := make(map[string]string, len(target.Hashes))
 	for algorithm, digest := range target.Hashes {
 		hashes[algorithm] = digest

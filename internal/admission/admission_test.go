@@ -37,7 +37,7 @@ func TestParseKeepsWhatWasSigned(t *testing.T) {
 
 	d, err = Parse(KindTargets, []byte(okTargets), Limits{})
 	require.NoError(t, err)
-	require.JSONEq(t, `{"x":[1]}`, string(d.Targets["a/b"].Custom))
+	require.JSONEq(t, `{"x":[1]}`, string(d.Targets.Find("a/b").Custom))
 	_, role, ok := d.Delegated("r")
 	require.True(t, ok)
 	require.Equal(t, 1, role.Threshold)

@@ -60,7 +60,7 @@ type Doc struct {
 	// Targets and (optionally) Delegations for KindTargets.
 	Root        *Root
 	Meta        map[string]MetaFile
-	Targets     map[string]*Target
+	Targets     Targets
 	Delegations *Delegations
 }
 

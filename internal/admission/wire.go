@@ -17,16 +17,16 @@ import (
 // list, a string or a number. Field names match exactly, unlike encoding/json.
 type (
 	wireSigned struct {
-		Type               *string                `json:"_type"`
-		SpecVersion        *string                `json:"spec_version"`
-		Version            *int64                 `json:"version"`
-		Expires            *string                `json:"expires"`
-		ConsistentSnapshot jsontext.Value         `json:"consistent_snapshot"`
-		Keys               map[string]*wireKey    `json:"keys"`
-		Roles              map[string]*wireRole   `json:"roles"`
-		Meta               map[string]*wireMeta   `json:"meta"`
-		Targets            map[string]*wireTarget `json:"targets"`
-		Delegations        jsontext.Value         `json:"delegations"`
+		Type               *string              `json:"_type"`
+		SpecVersion        *string              `json:"spec_version"`
+		Version            *int64               `json:"version"`
+		Expires            *string              `json:"expires"`
+		ConsistentSnapshot jsontext.Value       `json:"consistent_snapshot"`
+		Keys               map[string]*wireKey  `json:"keys"`
+		Roles              map[string]*wireRole `json:"roles"`
+		Meta               map[string]*wireMeta `json:"meta"`
+		Targets            jsontext.Value       `json:"targets"`
+		Delegations        jsontext.Value       `json:"delegations"`
 	}
 	wireKey struct {
 		Type   *string                   `json:"keytype"`
@@ -282,24 +282,9 @@ func (d *Doc) readTargets(s *wireSigned, lim Limits) error {
 	if s.Targets == nil {
 		return fmt.Errorf("targets: %w", errMissing)
 	}
-	d.Targets = make(map[string]*Target, len(s.Targets))
-	for path, w := range s.Targets {
-		if w == nil || w.Length == nil || *w.Length < 0 {
-			return fmt.Errorf("targets.%q: want an object with a length of at least 0", path)
-		}
-		hashes, err := readHashes(w.Hashes)
-		if err != nil {
-			return fmt.Errorf("targets.%q: %w", path, err)
-		}
-		t := &Target{Length: *w.Length, Hashes: hashes}
-		switch w.Custom.Kind() {
-		case '{':
-			t.Custom = w.Custom
-		case 'n', 0:
-		default:
-			return fmt.Errorf("targets.%q.custom: want an object", path)
-		}
-		d.Targets[path] = t
+	var err error
+	if d.Targets, err = readTargetList(s.Targets); err != nil {
+		return err
 	}
 	if s.Delegations == nil {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -87,9 +88,15 @@ var errLoad = errors.New("cannot load")
 // role lists targets and delegates; a name that ends in "!" is terminating, and
 // "=pattern" limits it.
 func role(targets string, delegated ...string) *admission.Doc {
-	doc := &admission.Doc{Kind: admission.KindTargets, Targets: map[string]*admission.Target{}}
+	listed := map[string]any{}
 	for _, name := range strings.Fields(targets) {
-		doc.Targets[name] = &admission.Target{}
+		listed[name] = map[string]any{"length": 0, "hashes": map[string]any{"sha256": "00"}}
+	}
+	doc, err := admission.Parse(admission.KindTargets, tuftest.Text(tuftest.Map{"signatures": []any{}, "signed": tuftest.Map{
+		"_type": "targets", "spec_version": "1.0", "version": 1, "expires": "2030-01-01T00:00:00Z", "targets": listed,
+	}}), admission.Limits{})
+	if err != nil {
+		panic(err)
 	}
 	if len(delegated) == 0 {
 		return doc
