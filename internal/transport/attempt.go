@@ -35,7 +35,8 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 	if err := caller.Err(); err != nil {
 		return 0, broken(caller, timed, err)
 	}
-	if again {
+	resumer, _ := sink.(Resumer)
+	if again && resumer == nil {
 		if err := sink.Reset(); err != nil {
 			return 0, refusedBySink(err)
 		}
@@ -45,7 +46,7 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 	if whole && m.have != "" {
 		header.Set("If-None-Match", m.have)
 	}
-	x, f := c.follow(caller, timed, u, header)
+	x, from, f := c.resume(caller, timed, u, header, limit, resumer)
 	if f != nil {
 		return 0, f
 	}
@@ -54,7 +55,7 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 		x.discard()
 		return 0, nil
 	}
-	if x.resp.StatusCode != http.StatusOK {
+	if from == 0 && x.resp.StatusCode != http.StatusOK {
 		f := badStatus(x.resp)
 		x.discard()
 		return 0, f
@@ -63,7 +64,12 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 	if whole {
 		m.tagged(x.resp.Header)
 	}
-	return c.receive(caller, x, limit, sink)
+	if resumer != nil && from == 0 {
+		if err := resumer.Begin(validatorOf(x.resp)); err != nil {
+			return 0, refusedBySink(err)
+		}
+	}
+	return c.receive(caller, x, from, limit, sink)
 }
 
 // follow sends the request and goes where redirects point.
@@ -163,20 +169,21 @@ func (x *exchange) discard() {
 	x.close()
 }
 
-// receive copies the body of a good answer to sink.
-func (c *Client) receive(caller context.Context, x *exchange, limit int64, sink Sink) (int64, *failure) {
-	encoding, length := strings.Join(x.resp.Header.Values("Content-Encoding"), ","), x.resp.ContentLength
-	if encoding == "" && length > limit {
+// receive copies the body of a good answer, which begins at byte from of the
+// file, to sink. It returns the length of the file.
+func (c *Client) receive(caller context.Context, x *exchange, from, limit int64, sink Sink) (int64, *failure) {
+	encoding, length := encodingOf(x.resp), x.resp.ContentLength
+	if encoding == "" && length > limit-from {
 		return 0, tooLong(limit)
 	}
 	if m, ok := sink.(*memory); ok && encoding == "" {
 		m.grow(length)
 	}
 	w := newWatch(x, c.opts.MinRate, c.opts.MinRateWindow)
-	var n int64
-	body, err := decoded(w, encoding, limit)
+	n := from
+	src, err := decoded(w, encoding, limit)
 	if err == nil {
-		n, err = copyBody(sink, body, limit)
+		n, err = copyBody(sink, src, from, limit)
 	}
 	if err == nil {
 		return n, nil

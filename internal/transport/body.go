@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -9,34 +10,41 @@ import (
 // buffers holds the copy buffers of all clients.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
-// copyBody copies src to sink, and stops as soon as there is one byte more than
-// limit. No byte beyond limit reaches sink.
-func copyBody(sink Sink, src io.Reader, limit int64) (int64, error) {
+// copyBody copies src, which begins at byte n of the file, to sink, and stops as
+// soon as there is one byte more than limit. No byte beyond limit reaches sink.
+// It returns the length of the file so far.
+func copyBody(sink Sink, src io.Reader, n, limit int64) (int64, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	var n int64
-	for {
-		part := *buf
-		if left := limit - n; left < int64(len(part)) {
-			part = part[:left+1]
-		}
-		k, err := src.Read(part)
-		if n+int64(k) > limit {
-			return n, tooLong(limit)
-		}
-		if k > 0 {
-			n += int64(k)
-			if _, err := sink.Write(part[:k]); err != nil {
-				return n, refusedBySink(err)
-			}
-		}
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
+	b := &body{src: src, n: n, limit: limit}
+	if _, err := io.CopyBuffer(sink, b, *buf); err != nil && !errors.Is(err, b.err) {
+		return b.n, refusedBySink(err)
 	}
+	return b.n, b.err
+}
+
+// body reads a file up to its limit.
+type body struct {
+	src      io.Reader
+	n, limit int64
+	// err is why it broke off, nil at a proper end: whoever copies it can tell its
+	// errors from those of the other side.
+	err error
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if left := b.limit - b.n; left < int64(len(p)) {
+		p = p[:left+1]
+	}
+	n, err := b.src.Read(p)
+	if int64(n) > b.limit-b.n {
+		n, err = 0, tooLong(b.limit)
+	}
+	b.n += int64(n)
+	if err != io.EOF {
+		b.err = err
+	}
+	return n, err
 }
 
 // watch reads a body and ends the exchange when it comes too slowly: every

@@ -143,7 +143,8 @@ func (c *Client) GetIfChanged(ctx context.Context, req Request) (raw []byte, eta
 }
 
 // Stream writes the body of a file to sink in constant memory and returns its
-// length. When an attempt fails half-way and another is made, sink is reset.
+// length. When an attempt fails half-way and another is made, sink is reset, or
+// goes on where it is if it is a [Resumer] and the server allows.
 // Errors are those of [Client.Get] and those of sink, which end the request.
 func (c *Client) Stream(ctx context.Context, req Request, sink Sink) (int64, error) {
 	return c.run(ctx, req, c.opts.StreamTimeout, sink)
