@@ -25,7 +25,7 @@ func benchStore(b *testing.B, roles int) (*Store, *View) {
 		listed[fmt.Sprintf("bin-%05x", i)] = 1
 	}
 	out.Snapshot = acme.snapshot(1, listed)
-	if err := s.Commit(b.Context(), v, out, complete); err != nil {
+	if err := tryCommit(b.Context(), s, v, out, complete); err != nil {
 		b.Fatal(err)
 	}
 	return s, v
@@ -56,7 +56,7 @@ func BenchmarkUnchanged(b *testing.B) {
 			b.Fatal(err)
 		}
 		out.Snapshot, start = v.Snapshot, start.Add(time.Second)
-		if err := s.Commit(b.Context(), v, out, CommitInfo{Start: start, Complete: true}); err != nil {
+		if err := tryCommit(b.Context(), s, v, out, CommitInfo{Start: start, Complete: true}); err != nil {
 			b.Fatal(err)
 		}
 	}

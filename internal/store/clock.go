@@ -5,12 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
+
+// clockLag is by how much the clock on disk may lag behind what has happened. A
+// process that dies, or a disk that loses power, takes at most that with it: then
+// a clock set back can bring back metadata that expired within this time, which
+// is how late any client may be that refreshes once a minute. It is never ahead.
+const clockLag = time.Minute
 
 // clock is the content of the clock file.
 type clock struct {
@@ -20,12 +29,40 @@ type clock struct {
 	At Floors `json:"at"`
 }
 
+func (c clock) equal(o clock) bool { return c.Floor.Equal(o.Floor) && c.LastRefresh.Equal(o.LastRefresh) }
+
+// worth reports whether the clock is so far ahead of what the disk holds that it
+// must be written.
+func (c clock) worth(disk clock) bool {
+	return c.Floor.Sub(disk.Floor) >= clockLag || c.LastRefresh.Sub(disk.LastRefresh) >= clockLag
+}
+
+// ahead is how far the clock is ahead of the disk in this process. It holds for
+// what the disk held then: a clock that another process has written takes its
+// place, as that may have been lowered.
+type ahead struct {
+	mu        sync.Mutex
+	disk, now clock
+}
+
+func (a *ahead) of(disk clock) clock {
+	return a.advance(disk, func(c clock) clock { return c })
+}
+
+// advance replaces the clock by what f makes of it.
+func (a *ahead) advance(disk clock, f func(clock) clock) clock {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.disk.equal(disk) {
+		a.disk, a.now = disk, disk
+	}
+	a.now = f(a.now)
+	return a.now
+}
+
 // loadClock reads the clock file. A damaged one cannot be rebuilt.
 func (x *session) loadClock() (c clock, err error) {
-	raw, _, err := readBounded(x.clockPath(), maxRecord)
-	if err == nil {
-		err = unseal(raw, &c)
-	}
+	c, x.sights[x.clockPath()], err = recall(x.Store, x.clockPath(), maxRecord, unseal[clock])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return clock{}, nil
@@ -38,28 +75,58 @@ func (x *session) loadClock() (c clock, err error) {
 }
 
 // advance records a fully verified refresh. The floor stays below the earliest
-// expiry of what was verified, whatever start says.
-func (c clock) advance(start time.Time, root *admission.Doc, out *engine.Outcome) clock {
+// expiry of what was verified, whatever start says; without targets, whose
+// expiry is then unknown, it stays where it is.
+func (c clock) advance(start time.Time, root, timestamp, snapshot, targets *admission.Doc) clock {
 	start = start.UTC().Round(0)
-	docs := []*admission.Doc{root, out.Timestamp, out.Snapshot}
-	at := Floors{Root: root.Version, Timestamp: out.Timestamp.Version, Snapshot: out.Snapshot.Version}
-	if targets := out.Find("targets", "root"); targets != nil {
-		docs = append(docs, targets)
-		at.Roles = map[string]int64{targetsFile: targets.Version}
+	if start.After(c.LastRefresh) {
+		c.LastRefresh = start
+	}
+	if targets == nil {
+		return c
 	}
 	floor := start
-	for _, d := range docs {
+	for _, d := range []*admission.Doc{root, timestamp, snapshot, targets} {
 		if d.Expires.Before(floor) {
 			floor = d.Expires
 		}
 	}
 	if floor.After(c.Floor) {
-		c.Floor, c.At = floor, at
-	}
-	if start.After(c.LastRefresh) {
-		c.LastRefresh = start
+		c.Floor, c.At = floor, Floors{
+			Root: root.Version, Timestamp: timestamp.Version, Snapshot: snapshot.Version,
+			Roles: map[string]int64{targetsFile: targets.Version},
+		}
 	}
 	return c
+}
+
+// Touch records a verified refresh that found the repository as v has it, at the
+// given update start time. It returns v with the clock floor and the time of the
+// refresh that hold then. Both go to the disk only when that lags behind by
+// [clockLag]; otherwise nothing is written and no lock is taken. Whoever calls it
+// has found that v stands. Errors as [Store.Commit], when something is written.
+func (s *Store) Touch(ctx context.Context, v *View, start time.Time) (*View, error) {
+	targets := v.targets
+	if targets == nil {
+		targets = v.Role("targets")
+	}
+	if v.Timestamp == nil || v.Snapshot == nil {
+		return nil, tuferr.New(protocol.CodeInternal, "a refresh without timestamp or snapshot")
+	}
+	disk := v.state.clock
+	now := s.ahead.advance(disk, func(c clock) clock {
+		return c.advance(start, v.Root, v.Timestamp, v.Snapshot, targets)
+	})
+	if now.worth(disk) {
+		out := &engine.Outcome{Timestamp: v.Timestamp, Snapshot: v.Snapshot}
+		if targets != nil {
+			out.Targets = []engine.Verified{{Role: "targets", Delegator: "root", Doc: targets}}
+		}
+		return s.Commit(ctx, v, out, CommitInfo{Start: start, Complete: true})
+	}
+	touched := *v
+	touched.ClockFloor, touched.LastRefresh, touched.targets = now.Floor, now.LastRefresh, targets
+	return &touched, nil
 }
 
 // DisproveClock lowers the clock floor to now if doc proves it wrong, and says
@@ -78,6 +145,7 @@ func (s *Store) DisproveClock(ctx context.Context, now time.Time, role string, d
 		if err != nil {
 			return err
 		}
+		st.clock = x.ahead.of(st.clock)
 		if !st.disproves(now, role, doc) {
 			return nil
 		}

@@ -2,9 +2,9 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,8 +38,11 @@ type CommitInfo struct {
 // again. That it has committed the same does no harm. Other errors: locked,
 // local_io, disk_full, permissions; after those the store holds a prefix of
 // what was to be written, and the next call works. Documents are not changed.
-func (s *Store) Commit(ctx context.Context, v *View, out *engine.Outcome, info CommitInfo) error {
-	return s.locked(ctx, func(x *session) error {
+//
+// The view it returns is the one that a call of View would, nil beside an error.
+func (s *Store) Commit(ctx context.Context, v *View, out *engine.Outcome, info CommitInfo) (*View, error) {
+	var after *View
+	err := s.locked(ctx, func(x *session) error {
 		st, err := x.load()
 		if err != nil {
 			return err
@@ -54,15 +57,28 @@ func (s *Store) Commit(ctx context.Context, v *View, out *engine.Outcome, info C
 		if err := x.apply(p); err != nil {
 			return err
 		}
-		return p.refused
+		if p.refused != nil {
+			return p.refused
+		}
+		if len(p.history) > 0 {
+			// The history may go on behind what was written.
+			if st, err = x.load(); err != nil {
+				return err
+			}
+		}
+		x.settle(st)
+		after = s.view(st)
+		after.targets = out.Find("targets", "root")
+		return nil
 	})
+	return after, err
 }
 
-// file is a file to write. doc is set if its content is metadata.
+// file is a file to write, and what its content means.
 type file struct {
 	path, role string
 	data       []byte
-	doc        *admission.Doc
+	value      any
 }
 
 // plan is what a commit writes, in the order of its fields.
@@ -75,7 +91,8 @@ type plan struct {
 	refused error
 }
 
-// plan decides what to write. Its error means that nothing may be written.
+// plan decides what to write and makes st what holds then. Its error means that
+// nothing may be written.
 func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo) (*plan, error) {
 	final, err := follow(v.Root, out.Roots)
 	if err != nil {
@@ -89,7 +106,7 @@ func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo)
 	for _, root := range out.Roots {
 		if root.Version > st.root().Version {
 			chain = append(chain, root)
-			p.history = append(p.history, file{path: x.historyPath(root.Version), role: "root", data: root.Raw, doc: root})
+			p.history = append(p.history, file{path: x.historyPath(root.Version), role: "root", data: root.Raw, value: root})
 		}
 	}
 	if rotated(st.record.Floors, chain) {
@@ -108,22 +125,28 @@ func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo)
 		if err != nil {
 			return nil, err
 		}
-		p.rest = append(p.rest, file{path: x.floorsPath(), data: data})
+		p.rest = append(p.rest, file{path: x.floorsPath(), data: data, value: r})
 	}
+	st.chain, st.record = chain, r
 	if root := chain[len(chain)-1]; len(p.history) > 0 && !x.newerExport(root) {
-		p.rest = append(p.rest, file{path: x.public("root.json"), role: "root", data: root.Raw, doc: root})
+		p.rest = append(p.rest, file{path: x.public("root.json"), role: "root", data: root.Raw, value: root})
 	}
 	p.rest = append(p.rest, files...)
-	if p.refused != nil || !info.Complete || info.Start.IsZero() {
+	now := x.ahead.of(st.clock)
+	if p.refused == nil && info.Complete && !info.Start.IsZero() {
+		now = x.ahead.advance(st.clock, func(c clock) clock {
+			return c.advance(info.Start, final, out.Timestamp, out.Snapshot, out.Find("targets", "root"))
+		})
+	}
+	if now.equal(st.clock) || len(p.history)+len(p.rest) == 0 && !now.worth(st.clock) {
 		return p, nil
 	}
-	if now := st.clock.advance(info.Start, final, out); !now.Floor.Equal(st.clock.Floor) || !now.LastRefresh.Equal(st.clock.LastRefresh) {
-		data, err := seal(now)
-		if err != nil {
-			return nil, err
-		}
-		p.rest = append(p.rest, file{path: x.clockPath(), data: data})
+	data, err := seal(now)
+	if err != nil {
+		return nil, err
 	}
+	p.rest = append(p.rest, file{path: x.clockPath(), data: data, value: now})
+	st.clock = now
 	return p, nil
 }
 
@@ -170,7 +193,7 @@ func contention(role string) error {
 func (x *session) accept(st *state, f Floors, final *admission.Doc, out *engine.Outcome, info CommitInfo) ([]file, Floors, error) {
 	var files []file
 	add := func(name, role string, doc *admission.Doc) {
-		files = append(files, file{path: x.public(name), role: role, data: doc.Raw, doc: doc})
+		files = append(files, file{path: x.public(name), role: role, data: doc.Raw, value: doc})
 	}
 	// What is stored already may lag behind its floor, but a complete refresh must
 	// not end there.
@@ -191,6 +214,7 @@ func (x *session) accept(st *state, f Floors, final *admission.Doc, out *engine.
 	}
 	if !same(ts, st.timestamp) {
 		add("timestamp.json", "timestamp", ts)
+		st.timestamp = ts
 	}
 	if snap == nil {
 		return files, f, nil
@@ -203,6 +227,7 @@ func (x *session) accept(st *state, f Floors, final *admission.Doc, out *engine.
 	}
 	if !same(snap, st.snapshot) {
 		add(snapshotFile, "snapshot", snap)
+		st.snapshot = snap
 	}
 	names := newFileNames(f)
 	written := map[string]bool{}
@@ -245,6 +270,7 @@ func (x *session) apply(p *plan) (err error) {
 	if len(all) == 0 {
 		return nil
 	}
+	x.last = nil
 	staged, err := x.stage(all)
 	if err != nil {
 		return err
@@ -272,43 +298,43 @@ func (x *session) apply(p *plan) (err error) {
 func (x *session) putAll(files []file) error { return x.apply(&plan{rest: files}) }
 
 // stage writes and syncs a temporary for each file. After an error none is left.
-func (x *session) stage(files []file) (tmp []string, err error) {
+func (x *session) stage(files []file) ([]sight, error) {
+	staged := make([]sight, len(files))
 	var g errgroup.Group
 	g.SetLimit(syncers)
 	for i, f := range files {
-		path := filepath.Join(x.tmpDir(), fmt.Sprint(i))
-		tmp = append(tmp, path)
-		g.Go(func() error { return x.disk.write(path, f.data) })
+		staged[i].path = filepath.Join(x.tmpDir(), strconv.Itoa(i))
+		g.Go(func() (err error) {
+			staged[i].info, err = x.disk.write(staged[i].path, f.data)
+			return err
+		})
 	}
 	if err := g.Wait(); err != nil {
-		discard(tmp)
+		discard(staged)
 		return nil, err
 	}
-	return tmp, nil
+	return staged, nil
 }
 
 // discard removes temporaries as well as it can; the next session sweeps the rest.
-func discard(tmp []string) {
-	for _, path := range tmp {
-		_ = os.Remove(path)
+func discard(staged []sight) {
+	for _, tmp := range staged {
+		_ = os.Remove(tmp.path)
 	}
 }
 
 // publish renames temporaries to their places, in order.
-func (x *session) publish(files []file, staged []string) error {
+func (x *session) publish(files []file, staged []sight) error {
 	for i, f := range files {
 		if err := x.clear(f.path, f.role); err != nil {
 			return err
 		}
-		if err := x.disk.rename(staged[i], f.path); err != nil {
+		if err := x.disk.rename(staged[i].path, f.path); err != nil {
 			return err
 		}
-		if f.doc == nil {
-			continue
-		}
-		if fi, err := os.Stat(f.path); err == nil {
-			x.remember(f.path, f.doc, fi)
-		}
+		seen := sight{path: f.path, info: staged[i].info, at: time.Now()}
+		x.sights[f.path] = seen
+		x.remember(remembered{sight: seen, raw: f.data, value: f.value})
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func refreshed(m maker, version int64, roots ...*admission.Doc) func(testing.TB,
 				out.Roots = append(out.Roots, r)
 			}
 		}
-		return s.Commit(t.Context(), v, out, complete)
+		return tryCommit(t.Context(), s, v, out, complete)
 	}
 }
 
@@ -193,9 +193,12 @@ func TestKilledAtEveryStep(t *testing.T) {
 // peek returns the floors of a store as they stand on disk; zero if they cannot
 // be read.
 func peek(dir string) Floors {
-	var r record
 	raw, _, err := readBounded(filepath.Join(dir, ".ragnos", "floors"), maxRecord)
-	if err != nil || unseal(raw, &r) != nil {
+	if err != nil {
+		return Floors{}
+	}
+	r, err := unseal[record](raw)
+	if err != nil {
 		return Floors{}
 	}
 	return r.Floors
@@ -253,7 +256,7 @@ func TestAFullDiskStaysFull(t *testing.T) {
 		return nil
 	}
 	for range 3 {
-		requireCode(t, s.Commit(t.Context(), view(t, s), acme.all(2), complete), protocol.CodeDiskFull)
+		requireCode(t, tryCommit(t.Context(), s, view(t, s), acme.all(2), complete), protocol.CodeDiskFull)
 	}
 	left, err := os.ReadDir(filepath.Join(dir, ".ragnos", "tmp"))
 	require.NoError(t, err)

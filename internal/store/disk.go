@@ -41,24 +41,27 @@ func (d *disk) mkdir(path string) error {
 }
 
 // write makes a new file and forces it to the disk.
-func (d *disk) write(path string, data []byte) (err error) {
+func (d *disk) write(path string, data []byte) (info os.FileInfo, err error) {
 	var f *os.File
 	err = d.do("create", path, func() error {
 		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	err = d.do("write", path, func() error {
 		_, err := f.Write(data)
 		return err
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		info, err = f.Stat()
 	}
-	return d.do("sync", path, f.Sync)
+	if err != nil {
+		return nil, err
+	}
+	return info, d.do("sync", path, f.Sync)
 }
 
 func (d *disk) rename(from, to string) error {

@@ -42,6 +42,13 @@ func (x *session) prepare() error {
 	return x.examineSuspects()
 }
 
+// suspicious reports whether readers found something damaged.
+func (x *session) suspicious() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.suspects) > 0
+}
+
 // examineSuspects looks again, under the lock, at what readers found damaged.
 func (x *session) examineSuspects() error {
 	x.mu.Lock()
@@ -81,6 +88,7 @@ func (x *session) quarantine(path, role, why string) error {
 	if err := x.disk.rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	x.gone(path)
 	x.event(Event{Code: EventQuarantined, Severity: Warning, Role: role, Path: path,
 		Message: fmt.Sprintf("quarantined %s as %s: %s", filepath.Base(path), filepath.Base(to), why)})
 	return x.pruneQuarantine()
@@ -131,9 +139,9 @@ func (x *session) clear(path, role string) error {
 	return x.quarantine(path, role, "a directory in place of a file")
 }
 
-// put writes one file of the store by itself: a temporary, then a rename.
-func (x *session) put(path string, data []byte) error {
-	return x.putAll([]file{{path: path, data: data}})
+// put writes one root by itself: a temporary, then a rename.
+func (x *session) put(path string, root *admission.Doc) error {
+	return x.putAll([]file{{path: path, role: "root", data: root.Raw, value: root}})
 }
 
 // seal writes a value in the store's own format.
@@ -142,5 +150,5 @@ func (x *session) seal(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return x.put(path, data)
+	return x.putAll([]file{{path: path, data: data, value: v}})
 }

@@ -82,7 +82,7 @@ func TestDamageHeals(t *testing.T) {
 					v.Role("targets")
 					v.Role("team")
 					roots := []*admission.Doc{acme.root(2), acme.root(3)}[v.Root.Version-1:]
-					require.NoError(t, s.Commit(t.Context(), v, acme.all(3, roots...), complete))
+					require.NoError(t, tryCommit(t.Context(), s, v, acme.all(3, roots...), complete))
 					if code != "" && fresh {
 						require.Contains(t, seen.codes(), code)
 					}
@@ -177,7 +177,7 @@ func TestALostRootHistoryMustReachItsFloor(t *testing.T) {
 	requireFile(t, filepath.Join(dir, "root.json"), next.root(4))
 
 	for _, info := range []CommitInfo{{}, complete} {
-		e := requireCode(t, s.Commit(t.Context(), v, acme.all(9), info), protocol.CodeRollback)
+		e := requireCode(t, tryCommit(t.Context(), s, v, acme.all(9), info), protocol.CodeRollback)
 		require.Equal(t, "root", e.Role)
 		require.Equal(t, int64(4), e.Trusted)
 	}
@@ -185,7 +185,7 @@ func TestALostRootHistoryMustReachItsFloor(t *testing.T) {
 	require.NoError(t, s.Pin(t.Context(), next.root(4).Raw, false), "cannot be judged now, and is not harmful")
 	requireFile(t, filepath.Join(dir, "timestamp.json"), next.timestamp(7, 7))
 
-	require.NoError(t, s.Commit(t.Context(), v, &engine.Outcome{Roots: []*admission.Doc{acme.root(2)}}, CommitInfo{}))
+	require.NoError(t, tryCommit(t.Context(), s, v, &engine.Outcome{Roots: []*admission.Doc{acme.root(2)}}, CommitInfo{}))
 	requireFile(t, filepath.Join(dir, "root.json"), next.root(4))
 	w := view(t, s)
 	require.Equal(t, int64(4), w.Root.Version, "3 and 4 were there all the time")

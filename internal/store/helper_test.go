@@ -184,9 +184,14 @@ func view(t *testing.T, s *Store) *View {
 	return v
 }
 
+func tryCommit(ctx context.Context, s *Store, v *View, out *engine.Outcome, info CommitInfo) error {
+	_, err := s.Commit(ctx, v, out, info)
+	return err
+}
+
 func commit(t *testing.T, s *Store, out *engine.Outcome) {
 	t.Helper()
-	require.NoError(t, s.Commit(t.Context(), view(t, s), out, complete))
+	require.NoError(t, tryCommit(t.Context(), s, view(t, s), out, complete))
 }
 
 func requireCode(t *testing.T, err error, code protocol.Code) *tuferr.Error {

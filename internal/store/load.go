@@ -1,11 +1,11 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -20,7 +20,11 @@ type state struct {
 	chain               []*admission.Doc
 	record              record
 	timestamp, snapshot *admission.Doc
-	clock               clock
+	// clock is what the disk holds; see ahead.
+	clock clock
+	names func() fileNames
+	// sights are of all that the state was read from.
+	sights []sight
 }
 
 func (st *state) root() *admission.Doc { return st.chain[len(st.chain)-1] }
@@ -28,6 +32,14 @@ func (st *state) root() *admission.Doc { return st.chain[len(st.chain)-1] }
 // load reads the store, finishes what a dead process began, and heals what is
 // damaged. The errors are no_root, root_conflict and those of localError.
 func (x *session) load() (*state, error) {
+	if x.last != nil && !x.suspicious() && stand(x.last.sights) {
+		st := *x.last
+		for _, s := range st.sights {
+			x.sights[s.path] = s
+		}
+		return &st, nil
+	}
+	x.last = nil
 	if err := x.prepare(); err != nil {
 		return nil, err
 	}
@@ -53,26 +65,42 @@ func (x *session) load() (*state, error) {
 	if err := x.export(st); err != nil {
 		return nil, err
 	}
-	st.clock, err = x.loadClock()
-	return st, err
+	if st.clock, err = x.loadClock(); err != nil {
+		return nil, err
+	}
+	x.settle(st)
+	return st, nil
+}
+
+// settle completes a state that has been read or written, and remembers it.
+func (x *session) settle(st *state) {
+	floors := st.record.Floors
+	st.names = sync.OnceValue(func() fileNames { return newFileNames(floors) })
+	root := st.root().Version
+	st.sights = []sight{look(x.tmpDir())}
+	for _, path := range []string{
+		x.floorsPath(), x.clockPath(), x.anchorPath(),
+		x.historyPath(st.anchor.Version), x.historyPath(root), x.historyPath(root + 1),
+		x.public("root.json"), x.public("timestamp.json"), x.public(snapshotFile),
+	} {
+		seen, ok := x.sights[path]
+		if !ok {
+			seen = unknown(path)
+		}
+		st.sights = append(st.sights, seen)
+	}
+	kept := *st
+	x.last = &kept
 }
 
 // loadRecord reads the floors file and says whether there was a usable one.
 func (x *session) loadRecord(r *record) (bool, error) {
-	raw, _, err := readBounded(x.floorsPath(), maxRecord)
-	if err == nil && x.recordRaw != nil && bytes.Equal(raw, x.recordRaw) {
-		*r = x.Store.record
-		return true, nil
-	}
-	if err == nil {
-		err = unseal(raw, r)
-	}
+	var err error
+	*r, x.sights[x.floorsPath()], err = recall(x.Store, x.floorsPath(), maxRecord, unseal[record])
 	switch {
 	case err == nil:
-		x.Store.record, x.recordRaw = *r, raw
 		return true, nil
 	case errors.Is(err, errDamaged):
-		*r = record{}
 		return false, x.quarantine(x.floorsPath(), "", err.Error())
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
@@ -93,7 +121,7 @@ func (x *session) loadAnchor(r record, known bool) (*admission.Doc, error) {
 		if err == nil && copied.SHA256 == r.Anchor {
 			x.event(Event{Code: EventRootRepaired, Severity: Warning, Role: "root", Path: x.anchorPath(),
 				Message: "restored the pinned root from the root history"})
-			return copied, x.put(x.anchorPath(), copied.Raw)
+			return copied, x.put(x.anchorPath(), copied)
 		}
 	}
 	return nil, noRoot(x.dir)
@@ -125,7 +153,7 @@ func (x *session) loadRoots(st *state) error {
 	case verify.RootStep(root, doc) == nil:
 		x.event(Event{Code: EventRootRepaired, Severity: Warning, Role: "root", Path: x.public("root.json"),
 			Trusted: root.Version, Received: doc.Version, Message: "took a root version from root.json into the root history"})
-		if err := x.put(x.historyPath(doc.Version), doc.Raw); err != nil {
+		if err := x.put(x.historyPath(doc.Version), doc); err != nil {
 			return err
 		}
 		st.chain, err = x.walk(st.anchor)
@@ -153,8 +181,17 @@ func (x *session) conflict(trusted, doc *admission.Doc, path string) error {
 // (5.3.4, 5.3.5). What it has verified before in this process it only extends.
 func (x *session) walk(anchor *admission.Doc) ([]*admission.Doc, error) {
 	chain := x.chain
-	if len(chain) == 0 || chain[0].SHA256 != anchor.SHA256 || !exists(x.historyPath(chain[len(chain)-1].Version)) {
+	if len(chain) == 0 || chain[0].SHA256 != anchor.SHA256 {
 		chain = []*admission.Doc{anchor}
+	}
+	if last := chain[len(chain)-1]; last != anchor {
+		have, err := x.healthy(x.historyPath(last.Version), "root")
+		if err != nil {
+			return nil, err
+		}
+		if !same(have, last) {
+			chain = []*admission.Doc{anchor}
+		}
 	}
 	chain = chain[:len(chain):len(chain)] // views share it
 	for {
@@ -226,6 +263,7 @@ func (x *session) forget(root *admission.Doc) error {
 		if err := x.disk.remove(x.public(name)); err != nil {
 			return err
 		}
+		x.gone(x.public(name))
 	}
 	x.event(Event{Code: EventRotated, Severity: Info, Role: "root", Received: root.Version,
 		Message: "timestamp or snapshot keys were rotated: forgot timestamp, snapshot and their version floors"})
@@ -293,7 +331,7 @@ func (x *session) export(st *state) error {
 		return err
 	}
 	if have == nil || have.SHA256 != st.anchor.SHA256 {
-		if err := x.put(copied, st.anchor.Raw); err != nil {
+		if err := x.put(copied, st.anchor); err != nil {
 			return err
 		}
 	}
@@ -304,5 +342,5 @@ func (x *session) export(st *state) error {
 	if err != nil && !missing(err) {
 		return err
 	}
-	return x.put(path, root.Raw)
+	return x.put(path, root)
 }

@@ -71,18 +71,18 @@ func (x *session) pin(doc *admission.Doc, replace bool) error {
 	case onChain:
 		return nil
 	case continues:
-		if err := x.put(x.historyPath(doc.Version), doc.Raw); err != nil {
+		if err := x.put(x.historyPath(doc.Version), doc); err != nil {
 			return err
 		}
 	case newer:
-		if err := x.put(x.anchorPath(), doc.Raw); err != nil {
+		if err := x.put(x.anchorPath(), doc); err != nil {
 			return err
 		}
 	case foreign:
 		if !replace {
 			return x.conflict(pinned, doc, x.anchorPath())
 		}
-		if err := x.put(x.anchorPath(), doc.Raw); err != nil {
+		if err := x.put(x.anchorPath(), doc); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,7 @@ func (x *session) pinFirst(doc *admission.Doc, replace bool) error {
 			return err
 		}
 	}
-	if err := x.put(x.anchorPath(), doc.Raw); err != nil {
+	if err := x.put(x.anchorPath(), doc); err != nil {
 		return err
 	}
 	_, err = x.load()
@@ -180,7 +180,7 @@ func (x *session) reset(anchor *admission.Doc, old record) (record, error) {
 	if err != nil {
 		return old, err
 	}
-	if err := x.seal(x.clockPath(), clock{Floor: c.Floor}); err != nil {
+	if err := x.seal(x.clockPath(), clock{Floor: x.ahead.of(c).Floor}); err != nil {
 		return old, err
 	}
 	r := record{Anchor: anchor.SHA256, AnchorVersion: anchor.Version, Floors: Floors{Root: anchor.Version}}

@@ -39,7 +39,7 @@ func TestHelperWriter(t *testing.T) {
 		fmt.Println("VIEW")
 		_, err := stdin.ReadString('\n')
 		require.NoError(t, err)
-		requireCode(t, s.Commit(t.Context(), v, outcomeAt(v.Floors.Timestamp+1, v), complete), protocol.CodeContention)
+		requireCode(t, tryCommit(t.Context(), s, v, outcomeAt(v.Floors.Timestamp+1, v), complete), protocol.CodeContention)
 		return
 	}
 	low := Floors{}
@@ -47,7 +47,7 @@ func TestHelperWriter(t *testing.T) {
 		v := view(t, s)
 		require.NoError(t, notBelow(low, v.Floors))
 		low = v.Floors
-		err := s.Commit(t.Context(), v, outcomeAt(v.Floors.Timestamp+1+rand.Int64N(2), v), complete)
+		err := tryCommit(t.Context(), s, v, outcomeAt(v.Floors.Timestamp+1+rand.Int64N(2), v), complete)
 		if tuferr.CodeOf(err) != protocol.CodeContention {
 			require.NoError(t, err)
 			fmt.Println("ROUND")

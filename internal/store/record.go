@@ -47,27 +47,27 @@ func seal(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%s %d %x\n%s", recordMagic, recordVersion, sum, body), nil
 }
 
-// unseal reads what seal made into v. The errors are errDamaged, and local_io
+// unseal reads what seal made of a value. The errors are errDamaged, and local_io
 // for a format from the future, which is not damage.
-func unseal(raw []byte, v any) error {
+func unseal[T any](raw []byte) (value T, err error) {
 	head, body, _ := bytes.Cut(raw, []byte("\n"))
 	words := strings.Split(string(head), " ")
 	if len(words) != 3 || words[0] != recordMagic {
-		return &damage{errors.New("not a file of this trust store")}
+		return value, &damage{errors.New("not a file of this trust store")}
 	}
 	sum := sha256.Sum256(body)
 	if words[2] != hex.EncodeToString(sum[:]) {
-		return &damage{errors.New("the checksum is wrong")}
+		return value, &damage{errors.New("the checksum is wrong")}
 	}
 	if version, err := strconv.Atoi(words[1]); err != nil || version != recordVersion {
 		e := tuferr.New(protocol.CodeLocalIO, "trust store: format %q is not known to this release", words[1])
 		e.Hint = "use the newer release that wrote it, or another metadata directory"
-		return e
+		return value, e
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return &damage{err}
+	if err := json.Unmarshal(body, &value); err != nil {
+		return value, &damage{err}
 	}
-	return nil
+	return value, nil
 }
 
 // missing reports whether err says that there is no usable content.

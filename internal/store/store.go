@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -22,9 +21,6 @@ import (
 // lockPoll is how often a waiting process asks for the lock, which is held for
 // milliseconds.
 const lockPoll = 3 * time.Millisecond
-
-// maxCached bounds the parsed files that a store keeps in memory.
-const maxCached = 256
 
 // Options are what a store can be told.
 type Options struct {
@@ -48,22 +44,15 @@ type Store struct {
 
 	// turn is the lock among the goroutines of this Store.
 	turn chan struct{}
-	// What was read before, owned by whose turn it is: the verified root history
-	// and the floors file.
-	chain     []*admission.Doc
-	record    record
-	recordRaw []byte
+	// Owned by whose turn it is: the verified root history, and what the store
+	// trusted when it was last read or written.
+	chain []*admission.Doc
+	last  *state
 
 	mu       sync.Mutex
-	cache    map[string]cached
+	files    map[string]remembered
 	suspects map[string]string // path → role, found damaged outside the lock
-}
-
-// cached is a file that was admitted before.
-type cached struct {
-	info os.FileInfo
-	doc  *admission.Doc
-	at   time.Time
+	ahead    ahead
 }
 
 // Open returns the trust store in a directory, which need not exist. It touches
@@ -80,7 +69,7 @@ func Open(dir string, o Options) (*Store, error) {
 		dir: abs, private: filepath.Join(abs, ".ragnos"),
 		limits: o.Limits, log: o.Logger, onEvent: o.OnEvent,
 		turn:  make(chan struct{}, 1),
-		cache: map[string]cached{}, suspects: map[string]string{},
+		files: map[string]remembered{}, suspects: map[string]string{},
 	}, nil
 }
 
@@ -88,6 +77,8 @@ func Open(dir string, o Options) (*Store, error) {
 type session struct {
 	*Store
 	events []Event
+	// sights are what was seen of the files that were read or written.
+	sights map[string]sight
 }
 
 func (x *session) event(e Event) { x.events = append(x.events, e) }
@@ -96,7 +87,7 @@ func (x *session) event(e Event) { x.events = append(x.events, e) }
 // until ctx ends. If that was a deadline that passed while it really waited, the
 // error is locked; otherwise it is the context's, cancelled or timeout.
 func (s *Store) locked(ctx context.Context, f func(*session) error) error {
-	x := &session{Store: s}
+	x := &session{Store: s, sights: map[string]sight{}}
 	defer func() { s.emit(x.events) }()
 	if ctx.Err() != nil {
 		return engine.Cancelled(ctx)
@@ -172,42 +163,3 @@ func (s *Store) clockPath() string         { return filepath.Join(s.private, "cl
 func (s *Store) tmpDir() string            { return filepath.Join(s.private, "tmp") }
 func (s *Store) historyDir() string        { return filepath.Join(s.private, "history") }
 func (s *Store) quarantineDir() string     { return filepath.Join(s.private, "quarantine") }
-
-// settled is how long before a look at it a file must have been written for its
-// times to tell it from a later one; file systems count in ticks.
-const settled = 100 * time.Millisecond
-
-func (s *Store) remember(path string, doc *admission.Doc, info os.FileInfo) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.cache[path]; !known && len(s.cache) >= maxCached {
-		for other := range s.cache {
-			delete(s.cache, other)
-			break
-		}
-	}
-	s.cache[path] = cached{info: info, doc: doc, at: time.Now()}
-}
-
-// read returns the admitted file at path. A file that has not changed since it
-// was admitted is not parsed again. Errors as readBounded.
-func (s *Store) read(path string, kind admission.Kind) (*admission.Doc, error) {
-	s.mu.Lock()
-	c, known := s.cache[path]
-	s.mu.Unlock()
-	if fi, err := os.Stat(path); known && err == nil && sameFile(fi, c.info) && c.at.Sub(fi.ModTime()) > settled {
-		return c.doc, nil
-	}
-	raw, info, err := readBounded(path, s.limits.Bytes(kind))
-	if err != nil {
-		return nil, err
-	}
-	doc := c.doc
-	if !known || !bytes.Equal(doc.Raw, raw) {
-		if doc, err = admission.Parse(kind, raw, s.limits); err != nil {
-			return nil, &damage{err}
-		}
-	}
-	s.remember(path, doc, info)
-	return doc, nil
-}

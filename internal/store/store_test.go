@@ -37,7 +37,7 @@ func TestCommitThenView(t *testing.T) {
 	require.Equal(t, Floors{Root: 1}, v.Floors)
 
 	out := acme.all(3, acme.root(2), acme.root(3))
-	require.NoError(t, s.Commit(t.Context(), v, out, complete))
+	require.NoError(t, tryCommit(t.Context(), s, v, out, complete))
 	for _, other := range []*Store{s, func() *Store { o, _ := open(t, dir); return o }()} {
 		w := view(t, other)
 		require.NotEqual(t, v.ID(), w.ID())
@@ -99,7 +99,7 @@ func TestRollbackIsRefusedAndTheRestKept(t *testing.T) {
 				if damaged {
 					require.NoError(t, os.WriteFile(filepath.Join(dir, c.remove), []byte("{"), 0o600))
 				}
-				err := s.Commit(t.Context(), view(t, s), c.out, CommitInfo{})
+				err := tryCommit(t.Context(), s, view(t, s), c.out, CommitInfo{})
 				e := requireCode(t, err, protocol.CodeRollback)
 				require.Equal(t, c.role, e.Role)
 				require.Equal(t, c.spec, e.Spec)
@@ -132,9 +132,9 @@ func TestContention(t *testing.T) {
 			commit(t, s, acme.all(1))
 			v := view(t, s)
 			other, _ := open(t, dir)
-			require.NoError(t, other.Commit(t.Context(), view(t, other), c.first, CommitInfo{}))
+			require.NoError(t, tryCommit(t.Context(), other, view(t, other), c.first, CommitInfo{}))
 			before := view(t, s).ID()
-			err := s.Commit(t.Context(), v, c.second, CommitInfo{})
+			err := tryCommit(t.Context(), s, v, c.second, CommitInfo{})
 			if c.code == "" {
 				require.NoError(t, err)
 			} else {
@@ -151,7 +151,7 @@ func TestRotationForgets(t *testing.T) {
 	next := acme
 	next.epoch = "second"
 	v := view(t, s)
-	require.NoError(t, s.Commit(t.Context(), v, &engine.Outcome{Roots: []*admission.Doc{next.root(2)}}, CommitInfo{}))
+	require.NoError(t, tryCommit(t.Context(), s, v, &engine.Outcome{Roots: []*admission.Doc{next.root(2)}}, CommitInfo{}))
 	require.Equal(t, []EventCode{EventRotated}, seen.codes())
 	require.NoFileExists(t, filepath.Join(dir, "timestamp.json"))
 	require.NoFileExists(t, filepath.Join(dir, "snapshot.json"))
@@ -165,11 +165,11 @@ func TestRotationForgets(t *testing.T) {
 	// In one commit, from a root history that is already behind.
 	third := acme
 	third.epoch = "third"
-	require.NoError(t, s.Commit(t.Context(), view(t, s), third.all(1, next.root(3), third.root(4)), complete))
+	require.NoError(t, tryCommit(t.Context(), s, view(t, s), third.all(1, next.root(3), third.root(4)), complete))
 	require.Equal(t, int64(4), view(t, s).Floors.Root)
 	requireFile(t, filepath.Join(dir, "timestamp.json"), third.timestamp(1, 1))
 	// A root that keeps the keys keeps the floors.
-	require.NoError(t, s.Commit(t.Context(), view(t, s), &engine.Outcome{Roots: []*admission.Doc{third.root(5)}}, CommitInfo{}))
+	require.NoError(t, tryCommit(t.Context(), s, view(t, s), &engine.Outcome{Roots: []*admission.Doc{third.root(5)}}, CommitInfo{}))
 	require.Equal(t, int64(1), view(t, s).Floors.Timestamp)
 }
 
@@ -322,7 +322,7 @@ func TestClock(t *testing.T) {
 	s, seen, _ := pinned(t)
 	refresh := func(out *engine.Outcome, start time.Time, done bool) {
 		t.Helper()
-		require.NoError(t, s.Commit(t.Context(), view(t, s), out, CommitInfo{Start: start, Complete: done}))
+		require.NoError(t, tryCommit(t.Context(), s, view(t, s), out, CommitInfo{Start: start, Complete: done}))
 	}
 	refresh(acme.all(1), noon, true)
 	require.Equal(t, noon, view(t, s).Start(noon.Add(-time.Hour)).UTC(), "a clock set back")
@@ -374,11 +374,11 @@ func TestClock(t *testing.T) {
 func TestClockDisprovedByARoot(t *testing.T) {
 	s, _, _ := pinned(t)
 	wrong := time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)
-	require.NoError(t, s.Commit(t.Context(), view(t, s), acme.all(1), CommitInfo{Start: wrong, Complete: true}))
+	require.NoError(t, tryCommit(t.Context(), s, view(t, s), acme.all(1), CommitInfo{Start: wrong, Complete: true}))
 	soon := acme
 	soon.expires = noon.Add(48 * time.Hour)
 	soon.epoch = "second"
-	require.NoError(t, s.Commit(t.Context(), view(t, s), &engine.Outcome{Roots: []*admission.Doc{soon.root(2)}}, CommitInfo{}))
+	require.NoError(t, tryCommit(t.Context(), s, view(t, s), &engine.Outcome{Roots: []*admission.Doc{soon.root(2)}}, CommitInfo{}))
 	// A rotation starts the versions again: version 1 is newer than version 1 before it.
 	for role, doc := range map[string]*admission.Doc{"root": soon.root(2), "timestamp": soon.timestamp(1, 1),
 		"snapshot": soon.snapshot(1, nil), "targets": soon.targets(1)} {

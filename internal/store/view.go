@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
@@ -29,7 +28,10 @@ type View struct {
 	ClockFloor, LastRefresh time.Time
 
 	store *Store
-	names func() fileNames
+	state *state
+	// targets is the top-level targets metadata that was verified with the rest,
+	// nil if the view does not know.
+	targets *admission.Doc
 }
 
 // View reads what the store trusts now, verifies the root history from the
@@ -42,21 +44,34 @@ func (s *Store) View(ctx context.Context) (*View, error) {
 	var v *View
 	err := s.locked(ctx, func(x *session) error {
 		st, err := x.load()
-		if err != nil {
-			return err
+		if err == nil {
+			v = s.view(st)
 		}
-		v = &View{
-			Anchor: st.anchor, Root: st.root(), Timestamp: st.timestamp, Snapshot: st.snapshot,
-			Floors: st.record.Floors, ClockFloor: st.clock.Floor, LastRefresh: st.clock.LastRefresh,
-			store: s, names: sync.OnceValue(func() fileNames { return newFileNames(st.record.Floors) }),
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return v, nil
 }
+
+// view returns the view of a state, which nobody changes from now on.
+func (s *Store) view(st *state) *View {
+	c := s.ahead.of(st.clock)
+	return &View{
+		Anchor: st.anchor, Root: st.root(), Timestamp: st.timestamp, Snapshot: st.snapshot,
+		Floors: st.record.Floors, ClockFloor: c.Floor, LastRefresh: c.LastRefresh,
+		store: s, state: st,
+	}
+}
+
+// Stands reports whether the store still is what the view shows, as far as a
+// look at its files from outside can tell: nobody has written since the view
+// was taken, or returned by Commit. It needs no lock, reads no file and takes
+// microseconds. In doubt it is false, as it is for files written so shortly
+// before that their times cannot tell one change from the next: then take
+// another view. It does not look at the files of targets roles.
+func (v *View) Stands() bool { return stand(v.state.sights) }
 
 // Role returns the stored metadata of a targets role, admitted but not verified,
 // or nil if there is none that can be read. It may be newer than the view, if
@@ -70,7 +85,7 @@ func (v *View) Role(name string) *admission.Doc {
 	if _, listed := v.Floors.Roles[name+metaSuffix]; !listed && !isTopLevel(name) {
 		return nil
 	}
-	path := v.store.public(v.names().of(name))
+	path := v.store.public(v.state.names().of(name))
 	doc, err := v.store.read(path, admission.KindTargets)
 	if err == nil {
 		return doc
