@@ -15,6 +15,8 @@ RACE    = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
+# What to measure instead of everything: make bench BENCHFLAGS='-only "cold small" -rounds 3'.
+BENCHFLAGS ?=
 
 # Where the TUF project's client conformance suite lies.
 CONFORMANCE_SUITE ?= ../shared/third_party/tuf-conformance
@@ -22,7 +24,7 @@ CONFORMANCE_SUITE ?= ../shared/third_party/tuf-conformance
 PIP_INSTALL := -I -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all:
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential bench fuzz-short clean
+.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential bench bench-go fuzz-short clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,14 +65,18 @@ conformance: build .venv/ready ## run the official TUF conformance suite in ever
 differential: .venv/ready ## compare with both libraries on all awkward cases, and write docs/differential.md
 	RAGNOS_DIFFERENTIAL=full RAGNOS_WRITE_DOCS=1 $(GO) test -run TestDifferential -timeout 2h -v ./internal/differential
 
-bench: .venv/ready ## run all benchmarks
+bench: .venv/ready ## compare with go-tuf, python-tuf and curl, and write docs/benchmarks.md (ten minutes)
+	@$(GO) build -o .bench/bin/bench ./internal/bench
+	@.bench/bin/bench -python .venv/bin/python $(or $(BENCHFLAGS),-docs docs)
+
+bench-go: ## run the Go benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 fuzz-short: ## run every fuzz target for FUZZTIME
 	@GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
 
 clean: ## remove what make has made
-	rm -rf bin .venv .venv-dev .venv-conformance .tools
+	rm -rf bin .bench .venv .venv-dev .venv-conformance .tools
 
 # A virtual environment is made anew when its requirements have changed. Hashes
 # are checked, and nothing is built: only wheels are installed.
