@@ -2,11 +2,14 @@ package hybrid
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -33,8 +36,9 @@ func benchOptions(b *testing.B, repo *tuftest.Repo, server *tuftest.Server, mode
 }
 
 func benchGet(b *testing.B, c *Client) {
-	_, err := c.VerifyAndDownloadPlugin(context.Background(), plugin, DownloadOptions{})
-	require.NoError(b, err)
+	if _, err := c.VerifyAndDownloadPlugin(context.Background(), plugin, DownloadOptions{}); err != nil {
+		b.Error(err)
+	}
 }
 
 // BenchmarkCold initialises, refreshes and downloads 10 kB with empty
@@ -98,6 +102,60 @@ func BenchmarkWarm(b *testing.B) {
 			require.NoError(b, c.Shutdown(context.Background()))
 		})
 	}
+}
+
+// warmClient is a client that has the plugin and asks for news once a second.
+func warmClient(b *testing.B) *Client {
+	repo, server := benchWorld(b)
+	o := benchOptions(b, repo, server, ModeAuto)
+	o.RefreshInterval = time.Second
+	c, err := New(o)
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, c.Shutdown(context.Background())) })
+	benchGet(b, c)
+	return c
+}
+
+// BenchmarkHit serves a plugin that is in the cache, verified once more, from a
+// client that is kept fresh; readfile is the least that it takes.
+func BenchmarkHit(b *testing.B) {
+	c := warmClient(b)
+	r, err := c.VerifyAndDownloadPlugin(context.Background(), plugin, DownloadOptions{})
+	require.NoError(b, err)
+	hash := func() {
+		raw, err := os.ReadFile(r.Path)
+		if err != nil || fmt.Sprintf("%x", sha256.Sum256(raw)) != r.Hashes["sha256"] {
+			b.Error(err)
+		}
+	}
+	for name, work := range map[string]func(){"ours": func() { benchGet(b, c) }, "readfile": hash} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				work()
+			}
+		})
+		b.Run(name+"-8", func(b *testing.B) {
+			b.SetParallelism(8 / min(8, runtime.GOMAXPROCS(0)))
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					work()
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkLookup asks a client that is kept fresh about a target.
+func BenchmarkLookup(b *testing.B) {
+	c := warmClient(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := c.Lookup(context.Background(), plugin); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }
 
 // BenchmarkFallback downloads from a repository that go-tuf cannot decode: with

@@ -61,6 +61,9 @@ func (b *breaker) closed() bool { return b.cb.State() == gobreaker.StateClosed }
 
 func (b *breaker) open() bool { return b.cb.State() == gobreaker.StateOpen }
 
+// troubled says that go-tuf has failed, and has not worked since.
+func (b *breaker) troubled() bool { return !b.closed() || b.cb.Counts().ConsecutiveFailures > 0 }
+
 func (b *breaker) status() BreakerStatus {
 	c := b.cb.Counts()
 	return BreakerStatus{

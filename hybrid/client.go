@@ -38,11 +38,12 @@ type Client struct {
 	pinning chan struct{}
 	pinned  atomic.Bool
 
-	mu     sync.Mutex
-	cache  *targets.Cache
-	latest *session
-	calls  sync.WaitGroup
-	closed bool
+	// opening is held by whoever opens the cache.
+	opening sync.Mutex
+	cache   atomic.Pointer[targets.Cache]
+	// latest is the newest session, nil if there is none to go on from.
+	latest atomic.Pointer[session]
+	calls  *calls
 }
 
 // New makes a client. It reads options and environment, touches no disk and no
@@ -61,7 +62,7 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, http: hc, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1)}
+	c := &Client{opts: o, http: hc, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1), calls: newCalls()}
 	c.remote = source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
 	c.store, err = store.Open(o.MetadataDir, store.Options{Limits: o.Limits, Logger: o.Logger, OnEvent: c.events.fromStore})
 	if err != nil {
@@ -98,11 +99,14 @@ func (c *Client) Refresh(ctx context.Context) error {
 // Lookup returns what verified metadata says about a target, without fetching
 // it. The error is of the family ErrNotFound if no role lists it.
 func (c *Client) Lookup(ctx context.Context, name string) (*TargetInfo, error) {
+	if f := quick(c, func() *find { return c.known(name) }); f != nil {
+		return f.copied(), nil
+	}
 	var info *TargetInfo
 	err := c.call(ctx, "lookup", func(ctx context.Context) error {
 		f, err := c.find(ctx, name)
 		if err == nil {
-			info = f.info
+			info = f.copied()
 		}
 		return err
 	})
@@ -125,6 +129,9 @@ func (c *Client) List(ctx context.Context) ([]TargetInfo, error) {
 // verified against signed metadata, whether they had to be fetched or not. On
 // error nothing is left under the target's name.
 func (c *Client) VerifyAndDownloadPlugin(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
+	if r := quick(c, func() *Result { return c.hit(ctx, name, opts) }); r != nil {
+		return r, nil
+	}
 	var result *Result
 	err := c.call(ctx, "download", func(ctx context.Context) (err error) {
 		result, err = c.download(ctx, name, opts)
@@ -137,17 +144,10 @@ func (c *Client) VerifyAndDownloadPlugin(ctx context.Context, name string, opts 
 // stopped, connections are closed. It waits for all of that until ctx ends, and
 // may be called more than once. Calls after it fail with code usage.
 func (c *Client) Shutdown(ctx context.Context) error {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	idle := c.calls.end()
 	c.cancel()
-	done := make(chan struct{})
-	go func() {
-		c.calls.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-idle:
 	case <-ctx.Done():
 		// A call that does not end must not keep the worker alive.
 		_ = c.python.close(ctx)
@@ -157,19 +157,27 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return c.python.close(ctx)
 }
 
+// quick is call for what needs no time to speak of, and cannot fail: nil means
+// that it takes a whole call.
+func quick[T any](c *Client, do func() *T) *T {
+	if !c.calls.enter() {
+		return nil
+	}
+	defer c.calls.leave()
+	result := do()
+	if result != nil {
+		c.status.note(nil)
+	}
+	return result
+}
+
 // call wraps every public call: it refuses what may not run, names the
 // operation in the error and keeps the status.
 func (c *Client) call(ctx context.Context, op string, do func(context.Context) error) error {
-	c.mu.Lock()
-	closed := c.closed
-	if !closed {
-		c.calls.Add(1)
-	}
-	c.mu.Unlock()
-	if closed {
+	if !c.calls.enter() {
 		return named(op, tuferr.New(protocol.CodeUsage, "the client has been shut down"))
 	}
-	defer c.calls.Done()
+	defer c.calls.leave()
 	if c.opts.Mode == ModeOff {
 		e := tuferr.New(protocol.CodeDisabled, "client mode is off: every request is refused")
 		e.Hint = "set " + EnvMode + " to auto, go, python or dual"
@@ -209,7 +217,7 @@ func (c *Client) initialize(ctx context.Context) error {
 	if c.pinned.Load() {
 		return nil
 	}
-	// Not under c.mu: pinning waits for other processes, and Shutdown must not.
+	// Pinning waits for other processes; whoever waits for it may give up.
 	select {
 	case c.pinning <- struct{}{}:
 		defer func() { <-c.pinning }()

@@ -1,9 +1,11 @@
 package hybrid
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,15 +25,14 @@ var digestBytes = map[string]int{"sha256": 32, "sha512": 64}
 
 // download is VerifyAndDownloadPlugin (specification, 5.7).
 func (c *Client) download(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
-	algorithm, digest, err := parseHash(opts.ExpectedHash)
-	if err != nil {
+	if _, _, err := parseHash(opts.ExpectedHash); err != nil {
 		return nil, err
 	}
 	f, err := c.find(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.expect(algorithm, digest); err != nil {
+	if err := f.expects(opts.ExpectedHash); err != nil {
 		c.refused(err)
 		return nil, err
 	}
@@ -45,51 +46,65 @@ func (c *Client) obtain(ctx context.Context, f *find, progress func(done, total 
 	if err != nil {
 		return nil, err
 	}
-	result := &Result{TargetInfo: *f.info, Fallback: f.v.fallback}
-	want := targets.Want{Length: f.target.Length, Hashes: f.target.Hashes}
-	if result.Path, result.FromCache = cache.Find(ctx, want); result.FromCache {
-		return result, nil
+	if path, ok := cache.Find(ctx, f.want); ok {
+		return f.result(path, true), nil
 	}
 	if f.v.offline != nil {
 		return nil, withTarget(tuferr.New(tuferr.CodeOf(f.v.offline), "the cache does not hold this target: %w", f.v.offline), f.info.Name)
 	}
-	if result.Path, err = c.fetch(ctx, cache, f, want, progress); err != nil {
+	path, err := c.fetch(ctx, cache, f, progress)
+	if err != nil {
 		c.refused(err)
 		return nil, withTarget(err, f.info.Name)
 	}
-	return result, nil
+	return f.result(path, false), nil
+}
+
+func (f *find) result(path string, fromCache bool) *Result {
+	return &Result{TargetInfo: *f.copied(), Path: path, FromCache: fromCache, Fallback: f.v.fallback}
+}
+
+// copied returns what was found for the caller to keep.
+func (f *find) copied() *TargetInfo {
+	info := *f.info
+	info.Hashes = maps.Clone(info.Hashes)
+	info.Custom = bytes.Clone(info.Custom)
+	return &info
 }
 
 // fetch streams the target into the cache, hashing on the way.
-func (c *Client) fetch(ctx context.Context, cache *targets.Cache, f *find, want targets.Want, progress func(done, total int64)) (string, error) {
+func (c *Client) fetch(ctx context.Context, cache *targets.Cache, f *find, progress func(done, total int64)) (string, error) {
 	prefix := ""
 	if f.v.root.Root.ConsistentSnapshot {
 		// One of the hashes names the file; always the same one, if there are two.
-		if prefix = want.Hashes["sha256"]; prefix == "" {
-			prefix = want.Hashes["sha512"]
+		if prefix = f.want.Hashes["sha256"]; prefix == "" {
+			prefix = f.want.Hashes["sha512"]
 		}
 	}
 	url, err := transport.TargetURL(c.opts.TargetsURL, f.info.Name, prefix)
 	if err != nil {
 		return "", err
 	}
-	return cache.Fetch(ctx, want, func(ctx context.Context, sink targets.Sink) error {
-		_, err := c.http.Stream(ctx, transport.Request{URL: url, Limit: want.Length}, sink)
+	return cache.Fetch(ctx, f.want, func(ctx context.Context, sink targets.Sink) error {
+		_, err := c.http.Stream(ctx, transport.Request{URL: url, Limit: f.want.Length}, sink)
 		return err
 	}, progress)
 }
 
 func (c *Client) openCache() (*targets.Cache, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cache == nil {
-		cache, err := targets.Open(c.opts.CacheDir)
-		if err != nil {
-			return nil, err
-		}
-		c.cache = cache
+	if cache := c.cache.Load(); cache != nil {
+		return cache, nil
 	}
-	return c.cache, nil
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if cache := c.cache.Load(); cache != nil {
+		return cache, nil
+	}
+	cache, err := targets.Open(c.opts.CacheDir)
+	if err == nil {
+		c.cache.Store(cache)
+	}
+	return cache, err
 }
 
 // Export copies a verified result to dest, which appears there whole and
@@ -118,10 +133,11 @@ func parseHash(s string) (algorithm, digest string, err error) {
 	return algorithm, digest, nil
 }
 
-// expect compares the caller's hash with the signed one.
-func (f *find) expect(algorithm, digest string) error {
-	if algorithm == "" || f.target.Hashes[algorithm] == digest {
-		return nil
+// expects compares the hash that the caller expects with the signed one.
+func (f *find) expects(hash string) error {
+	algorithm, digest, err := parseHash(hash)
+	if err != nil || algorithm == "" || f.target.Hashes[algorithm] == digest {
+		return err
 	}
 	signed := f.target.Hashes[algorithm]
 	if signed == "" {

@@ -121,9 +121,13 @@ func TestEngineFaultsEndInAVerifiedDownload(t *testing.T) {
 			require.Equal(t, uint32(1), s.Breaker.ConsecutiveFailures)
 			require.Equal(t, "closed", s.Breaker.State)
 			require.Contains(t, w.codes(), "fallback")
+			require.Contains(t, w.get(c).Fallback, tt.why, "unchanged: nobody has to look again")
+			require.Equal(t, "closed", status(t, c).Breaker.State)
+			w.repo.PublishTimestamp()
 			w.get(c)
 			require.Equal(t, "open", status(t, c).Breaker.State)
 			require.Contains(t, w.codes(), "breaker")
+			w.repo.PublishTimestamp()
 			require.Equal(t, "the breaker around go-tuf is open", w.get(c).Fallback)
 
 			e := w.refused(with(w.client(ModeGo), tt.engine), ErrFault)

@@ -25,7 +25,7 @@ type refreshing struct {
 
 // do returns the result of the refresh under way, or of a new one made by run,
 // which calls counts until it has ended. The caller must be counted, too.
-func (f *flight) do(ctx, base context.Context, calls *sync.WaitGroup, run func(context.Context) (*session, error)) (*session, error) {
+func (f *flight) do(ctx, base context.Context, calls *calls, run func(context.Context) (*session, error)) (*session, error) {
 	f.mu.Lock()
 	r := f.now
 	if r == nil {
@@ -33,7 +33,7 @@ func (f *flight) do(ctx, base context.Context, calls *sync.WaitGroup, run func(c
 		var runCtx context.Context
 		runCtx, r.cancel = context.WithCancel(base)
 		f.now = r
-		calls.Go(func() { f.fly(runCtx, r, run) })
+		calls.work(func() { f.fly(runCtx, r, run) })
 	}
 	r.waiters++
 	f.mu.Unlock()

@@ -317,10 +317,12 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 	c := w.client(ModeAuto, func(o *Options) { o.BreakerFailures, o.BreakerCoolDown = 2, 300*time.Millisecond })
 	w.get(c)
 	require.Equal(t, "closed", status(t, c).Breaker.State)
+	w.repo.PublishTimestamp()
 	w.get(c)
 	s := status(t, c)
 	require.Equal(t, "open", s.Breaker.State)
 	require.Equal(t, "python", s.Engine)
+	w.repo.PublishTimestamp()
 	require.Equal(t, "the breaker around go-tuf is open", w.get(c).Fallback, "go-tuf is not asked")
 
 	// go-tuf recovers: the repository publishes what it can read.

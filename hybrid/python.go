@@ -75,6 +75,30 @@ func (p *pythonEngine) supervisor() (*pywrapper.Supervisor, error) {
 	return p.sup, nil
 }
 
+// prepare starts the worker in the background if it does not run: go-tuf is in
+// trouble, and whoever is asked next should not have to wait.
+func (p *pythonEngine) prepare() {
+	if !p.startable() {
+		return
+	}
+	sup, err := p.supervisor()
+	if err != nil {
+		return // Run will say so.
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		p.busy--
+		return
+	}
+	p.stopping.Go(func() {
+		_ = sup.Start(context.Background()) // Run will say so; close ends it.
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.busy--
+	})
+}
+
 // asFault makes any reason not to have a worker a fault: an interpreter that
 // may not be used must not pass for a verdict or a local error of the operation.
 func asFault(err error) error {

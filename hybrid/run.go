@@ -45,8 +45,13 @@ type verified struct {
 	start            time.Time
 	// offline is why the trust store stands in for the repository, if it does.
 	offline error
-	// memo is the state of the repository that it was verified from.
+	// memo is the state of the repository that it was verified from, view the trust
+	// store after the commit; nil if nothing was committed.
 	memo *source.Memo
+	view *store.View
+	// expires is when the first of the documents expires.
+	expires time.Time
+	answers *answered
 }
 
 // operate runs a request over the engines and commits what they verify. It
@@ -81,10 +86,11 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 		return nil, err
 	}
 	if req.after != nil && !req.after.stands(view) {
-		return nil, tuferr.New(protocol.CodeContention, "another process has moved the trust store on")
+		return nil, movedOn()
 	}
 	local := trust(view)
 	src := source.New(c.remote, local, req.memo)
+	defer src.Close()
 	r := &attempt{Client: c, trusted: local, memo: req.answers()}
 	r.op = &engine.Operation{
 		Root: view.Root, Source: src, Start: view.Start(req.now(c.opts.Now)),
@@ -105,6 +111,7 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 		return nil, err
 	}
 	v.start, v.root, v.offline, v.memo = r.op.Start, v.out.RootDoc(view.Root), r.offline, req.memo
+	v.expires, v.answers = expires(v.root, v.out), &answered{}
 	if r.offline != nil {
 		// Nothing is committed, so the floors have to be asked here.
 		return v, errors.Join(err, c.aboveFloors(view, v))
@@ -113,10 +120,16 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 	if !req.reference.IsZero() {
 		info.Start = time.Time{}
 	}
-	if cerr := c.store.Commit(ctx, view, v.out, info); cerr != nil && (err == nil || tuferr.ClassOf(cerr) == protocol.ClassVerdict) {
+	after, cerr := c.store.Commit(ctx, view, v.out, info)
+	if cerr != nil && (err == nil || tuferr.ClassOf(cerr) == protocol.ClassVerdict) {
 		return nil, cerr
 	}
+	v.view = after
 	return v, err
+}
+
+func movedOn() error {
+	return tuferr.New(protocol.CodeContention, "another process has moved the trust store on")
 }
 
 // stands says whether the store still trusts what v was verified to be. If not,
@@ -212,11 +225,10 @@ func (r *attempt) complete(e engine.Engine, good *engine.Outcome) error {
 	}
 	root := good.RootDoc(r.op.Root)
 	if r.offline == nil {
-		next := engine.File{Role: string(admission.KindRoot), Version: root.Version + 1}
-		if _, err, asked := r.memo.Answer(next); !asked || tuferr.CodeOf(err) != protocol.CodeNotFound {
+		if _, err, asked := r.memo.Answer(rootFile(root.Version + 1)); !asked || tuferr.CodeOf(err) != protocol.CodeNotFound {
 			return incomplete("it did not come to the end of the root chain")
 		}
-		ts, _, _ := r.memo.Answer(engine.File{Role: string(admission.KindTimestamp)})
+		ts, _, _ := r.memo.Answer(timestampFile)
 		if ts == nil || good.Timestamp == nil || ts.Version != good.Timestamp.Version {
 			return incomplete("it did not take the repository's timestamp")
 		}

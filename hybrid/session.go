@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/source"
+	"github.com/ragnos-labs/vault-tuf/internal/targets"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
@@ -20,20 +22,24 @@ import (
 
 // session is one verified state of the repository. Look-ups that need delegated
 // roles not verified yet add them, over the same memo: they see the same state.
+// Readers take no lock.
 type session struct {
 	// offline is why the trust store stands in for the repository, if it does.
 	offline error
 
+	// mu is held by who changes v.
 	mu sync.Mutex
-	v  *verified
+	v  atomic.Pointer[verified]
+}
+
+func newSession(v *verified, offline error) *session {
+	s := &session{offline: offline}
+	s.v.Store(v)
+	return s
 }
 
 // state returns what has been verified so far.
-func (s *session) state() *verified {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.v
-}
+func (s *session) state() *verified { return s.v.Load() }
 
 // more runs a request over the state of the repository that the session knows.
 func (c *Client) more(ctx context.Context, s *session, req request) (*verified, error) {
@@ -48,10 +54,11 @@ func (c *Client) more(ctx context.Context, s *session, req request) (*verified, 
 	return v, nil
 }
 
-// find is an answer with what it rests on.
+// find is an answer with what it rests on. It is shared and does not change.
 type find struct {
 	info   *TargetInfo
 	target *admission.Target
+	want   targets.Want
 	v      *verified
 }
 
@@ -61,48 +68,60 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 	if err := c.initialize(ctx); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	latest := c.latest
-	c.mu.Unlock()
-	if latest != nil && latest.usable(c.opts.Now(), c.opts.RefreshInterval) {
+	if latest := c.latest.Load(); latest != nil && latest.state().usable(c.opts.Now(), c.opts.RefreshInterval) {
 		return latest, nil
 	}
-	return c.flight.do(ctx, c.ctx, &c.calls, func(ctx context.Context) (*session, error) {
-		s := &session{}
-		v, err := c.operate(ctx, request{})
-		if err != nil && c.mayStandIn(err) {
-			s.offline = err
-			v, err = c.standIn(ctx, err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		s.v = v
-		c.mu.Lock()
-		c.latest = s
-		c.mu.Unlock()
-		return s, nil
-	})
+	return c.flight.do(ctx, c.ctx, c.calls, c.refresh)
 }
 
-// usable says whether the session may still answer: it is not older than
-// interval, online, and nothing in it has expired since.
-func (s *session) usable(now time.Time, interval time.Duration) bool {
-	v := s.state()
-	age := now.Sub(v.start)
-	if v.offline != nil || age < 0 || age >= interval {
-		return false
+// refresh makes a session that knows what the repository has now.
+func (c *Client) refresh(ctx context.Context) (*session, error) {
+	if c.opts.Mode == ModeAuto && c.brk.troubled() {
+		c.python.prepare()
 	}
-	docs := []*admission.Doc{v.root, v.out.Timestamp, v.out.Snapshot}
-	for _, t := range v.out.Targets {
-		docs = append(docs, t.Doc)
-	}
-	for _, d := range docs {
-		if !d.Expires.After(now) {
-			return false
+	var req request
+	if latest := c.latest.Load(); latest != nil {
+		var renewed bool
+		if req.memo, renewed = c.renew(ctx, latest); renewed {
+			return latest, nil
 		}
 	}
-	return true
+	v, err := c.operate(ctx, req)
+	var offline error
+	if err != nil && c.mayStandIn(err) {
+		offline = err
+		v, err = c.standIn(ctx, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(v, offline)
+	c.latest.Store(s)
+	return s, nil
+}
+
+// usable says whether what was verified may still answer: it is not older than
+// interval, online, and nothing in it has expired since.
+func (v *verified) usable(now time.Time, interval time.Duration) bool {
+	age := now.Sub(v.start)
+	return v.offline == nil && age >= 0 && age < interval && now.Before(v.expires)
+}
+
+// expires returns when the first of the documents that an outcome under root
+// rests on expires.
+func expires(root *admission.Doc, out *engine.Outcome) time.Time {
+	earliest := root.Expires
+	note := func(d *admission.Doc) {
+		if d != nil && d.Expires.Before(earliest) {
+			earliest = d.Expires
+		}
+	}
+	note(out.Timestamp)
+	note(out.Snapshot)
+	for _, t := range out.Targets {
+		note(t.Doc)
+	}
+	return earliest
 }
 
 var errNotVerified = errors.New("a role on the way has not been verified yet")
@@ -154,7 +173,9 @@ func (v *verified) listed(name string, maxRoles int) (*find, error) {
 		e.Target, e.Hint = name, "check the name; list shows what there is"
 		return nil, e
 	}
-	return v.answer(name, role, doc), nil
+	f := v.answer(name, role, doc)
+	v.answers.remember(name, f)
+	return f, nil
 }
 
 // find walks over the verified roles. It returns the role that lists the name,
@@ -175,11 +196,10 @@ func (v *verified) find(name string, maxRoles int) (string, *admission.Doc, erro
 func (s *session) add(v *verified) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if merged := v.with(s.v); merged != nil {
-		s.v = merged
-		return
+	if merged := v.with(s.v.Load()); merged != nil {
+		v = merged
 	}
-	s.v = v
+	s.v.Store(v)
 }
 
 // with returns v with the roles of before that it lacks, or nil if the two do
@@ -202,7 +222,10 @@ func (v *verified) with(before *verified) *verified {
 			out.Targets = append(out.Targets, t)
 		}
 	}
-	merged.out = &out
+	merged.out, merged.expires, merged.answers = &out, expires(v.root, &out), &answered{}
+	if before.start.After(v.start) { // It has been renewed meanwhile.
+		merged.start, merged.memo = before.start, before.memo
+	}
 	return &merged
 }
 
@@ -213,7 +236,8 @@ func (v *verified) answer(name, role string, doc *admission.Doc) *find {
 	for algorithm, digest := range target.Hashes {
 		hashes[algorithm] = digest
 	}
-	return &find{target: target, v: v, info: &TargetInfo{
+	want := targets.Want{Length: target.Length, Hashes: target.Hashes}
+	return &find{target: target, want: want, v: v, info: &TargetInfo{
 		Name: name, Role: role, Length: target.Length, Hashes: hashes,
 		Custom: append([]byte(nil), target.Custom...), Engine: v.engine, Offline: v.offline != nil,
 		Versions: Versions{

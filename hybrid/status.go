@@ -9,7 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine/gotuf"
@@ -21,23 +21,29 @@ import (
 
 // statusBoard remembers what Status tells of the past.
 type statusBoard struct {
-	mu                      sync.Mutex
-	lastError, lastFallback string
+	lastError, lastFallback atomic.Pointer[string]
 }
 
 func (b *statusBoard) note(err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lastError = ""
-	if err != nil {
-		b.lastError = err.Error()
+	switch {
+	case err != nil:
+		msg := err.Error()
+		b.lastError.Store(&msg)
+	case b.lastError.Load() != nil: // A store by each call would slow the others down.
+		b.lastError.Store(nil)
 	}
 }
 
 func (b *statusBoard) fellBack(why error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lastFallback = why.Error()
+	msg := why.Error()
+	b.lastFallback.Store(&msg)
+}
+
+func text(p *string) string {
+	if p == nil {
+		return ""
+	}
+	return *p
 }
 
 // Status tells how the client is doing: mode, engines, breaker, worker, and what
@@ -49,9 +55,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		MetadataURL: c.opts.MetadataURL, TargetsURL: c.opts.TargetsURL,
 		MetadataDir: c.opts.MetadataDir, CacheDir: c.opts.CacheDir, Roles: []RoleStatus{},
 	}
-	c.status.mu.Lock()
-	s.LastError, s.LastFallback = c.status.lastError, c.status.lastFallback
-	c.status.mu.Unlock()
+	s.LastError, s.LastFallback = text(c.status.lastError.Load()), text(c.status.lastFallback.Load())
 	view, err := c.store.View(ctx)
 	if tuferr.CodeOf(err) == protocol.CodeNoRoot {
 		return s, nil

@@ -11,13 +11,14 @@ import (
 )
 
 // faults is how many faults of go-tuf in a row open the breaker of step 5.
-const faults = 3
+const faults = resigned
 
 // breaker is step 5: an application that embeds package hybrid and stays up.
 func (d *demo) breaker(ctx context.Context, odd *states) (err error) {
 	d.step("An application that stays up: the breaker around go-tuf.")
-	d.say("   It embeds package hybrid and asks for the plugin again and again; %d faults of", faults)
-	d.say("   go-tuf in a row open the breaker, and after %v a probe is due.", d.coolDown)
+	d.say("   It embeds package hybrid and asks for the plugin whenever the publisher has signed")
+	d.say("   the timestamp again; %d faults of go-tuf in a row open the breaker, and after %v a", faults, d.coolDown)
+	d.say("   probe is due. What has not changed nobody has to verify again.")
 	client, err := hybrid.New(hybrid.Options{
 		RepositoryURL: odd.url, Root: odd.root, Python: d.python, Mode: hybrid.ModeAuto,
 		MetadataDir: filepath.Join(d.dir, "daemon", "metadata"), CacheDir: filepath.Join(d.dir, "daemon", "cache"),
@@ -36,6 +37,7 @@ func (d *demo) breaker(ctx context.Context, odd *states) (err error) {
 		if err := d.call(ctx, client, "python", state); err != nil {
 			return err
 		}
+		odd.show(resignedState(n))
 	}
 	if err := d.call(ctx, client, "python", "open"); err != nil {
 		return err

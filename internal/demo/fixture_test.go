@@ -59,6 +59,10 @@ func makeFixture(t *testing.T) map[string][]byte {
 	files := map[string][]byte{"root.json": repo.RootBytes(1)}
 	repo.Publish("targets")
 	keep(files, "unreadable", repo)
+	for n := range resigned {
+		repo.PublishTimestamp()
+		files[resignedState(n+1)+"/metadata/timestamp.json"] = repo.Files()["metadata/timestamp.json"]
+	}
 	for _, role := range []*tuftest.Role{repo.Timestamp, repo.Snapshot, repo.Targets} {
 		role.EditSignatures = nil
 	}

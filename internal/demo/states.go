@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 )
 
@@ -41,7 +43,13 @@ func serveStates(dir string) (*states, error) {
 // Close ends the server.
 func (s *states) Close() { _ = s.http.Close() }
 
-// show publishes a state: "unreadable" or "readable".
+// resigned is how often the publisher signs the unreadable timestamp again.
+const resigned = 3
+
+// resignedState is the state after n such signatures.
+func resignedState(n int) string { return fmt.Sprintf("unreadable-resigned-%d", n) }
+
+// show publishes a state: "unreadable", one of resignedState, or "readable".
 func (s *states) show(state string) { s.state.Store(state) }
 
 // tamper changes one byte of every plugin from now on.
@@ -54,6 +62,9 @@ func (s *states) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		file, plugin = "/"+s.state.Load().(string)+file, false
 	}
 	raw, err := os.ReadFile(filepath.Join(s.dir, filepath.FromSlash(file)))
+	if err != nil && strings.HasPrefix(file, "/unreadable-") { // What was not signed again.
+		raw, err = os.ReadFile(filepath.Join(s.dir, "unreadable", "metadata", path.Base(file)))
+	}
 	if err != nil {
 		http.NotFound(w, r)
 		return
