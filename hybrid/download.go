@@ -100,7 +100,7 @@ func (c *Client) openCache() (*targets.Cache, error) {
 	if cache := c.cache.Load(); cache != nil {
 		return cache, nil
 	}
-	cache, err := targets.Open(c.opts.CacheDir)
+	cache, err := targets.Open(c.opts.CacheDir, 0)
 	if err == nil {
 		c.cache.Store(cache)
 	}

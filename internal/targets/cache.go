@@ -6,6 +6,9 @@
 // the only way to get a path from this package is that the file behind it had
 // the signed length and every signed hash a moment ago. A file comes under its
 // name by an atomic rename after it has been verified and synced, never earlier.
+//
+// What a broken connection leaves of a large file may stay for the next attempt,
+// under a name that is nobody's but the next attempt's: see [Sink].
 package targets
 
 import (
@@ -13,32 +16,25 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
-// Names of files that are not there for good. A download in progress is locked
-// by its process, so that what a dead one left behind can be told from it.
-const (
-	partPrefix = ".part-"
-	// partGrace is how old a leftover must be before it is removed: longer
-	// than it takes from the creation of a file to its lock.
-	partGrace = time.Minute
-)
+// DefaultMaxDownloads is how many targets one [Cache] fetches at a time.
+const DefaultMaxDownloads = 4
 
 // Cache is a directory of verified target files. Any number of processes may
 // share it. It is safe for concurrent use.
 type Cache struct {
 	dir string
+	// slots has room for as many downloads as may be under way.
+	slots chan struct{}
 
 	mu      sync.Mutex
-	flights map[string]*flight
+	flights map[signed]*flight
 }
 
 // flight is a download that others wait for.
@@ -48,19 +44,21 @@ type flight struct {
 	ok   bool
 }
 
-// Sink is what a download writes to; Reset forgets what was written, because
-// the file is about to come once more from its first byte.
-type Sink interface {
-	io.Writer
-	Reset() error
-}
-
 // Open returns the cache in dir and removes what downloads of dead processes
-// left there. Directories are made, with mode 0700, when the first file comes.
-// It returns an error of class local when dir cannot be a cache.
-func Open(dir string) (*Cache, error) {
+// left there, but for what a later download can go on with. maxDownloads bounds
+// the targets that are fetched at a time, others wait; 0 means
+// [DefaultMaxDownloads]. Directories are made, with mode 0700, when the first
+// file comes. It returns an error of class local when dir cannot be a cache, and
+// of class usage for an argument that cannot be.
+func Open(dir string, maxDownloads int) (*Cache, error) {
 	if dir == "" {
 		return nil, tuferr.New(protocol.CodeUsage, "the cache directory is not given")
+	}
+	if maxDownloads < 0 {
+		return nil, tuferr.New(protocol.CodeUsage, "the number of downloads at a time is negative")
+	}
+	if maxDownloads == 0 {
+		maxDownloads = DefaultMaxDownloads
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -71,60 +69,47 @@ func Open(dir string) (*Cache, error) {
 		e.Path, e.Hint = abs, "choose another cache directory"
 		return nil, e
 	}
-	c := &Cache{dir: abs, flights: map[string]*flight{}}
-	c.sweep(time.Now().Add(-partGrace))
+	c := &Cache{dir: abs, slots: make(chan struct{}, maxDownloads), flights: map[signed]*flight{}}
+	c.sweep(time.Now())
 	return c, nil
 }
 
-// sweep removes unfinished files, untouched since before, that nobody holds a
-// lock on. What cannot be removed stays: it is in nobody's way.
-func (c *Cache) sweep(before time.Time) {
-	for _, alg := range algorithms {
-		dir := filepath.Join(c.dir, alg)
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), partPrefix) {
-				sweepPart(filepath.Join(dir, e.Name()), before)
-			}
-		}
-	}
-}
-
-func sweepPart(path string, before time.Time) {
-	info, err := os.Lstat(path)
-	if err != nil || !info.Mode().IsRegular() || info.ModTime().After(before) {
-		return
-	}
-	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	defer lock.Close()
-	if ok, err := lock.TryLock(); ok && err == nil {
-		_ = os.Remove(path)
-	}
-}
-
 // path is where a target lies, by the first known algorithm.
-func (c *Cache) path(w Want) string {
-	for _, alg := range algorithms {
-		if sum, ok := w.Hashes[alg]; ok {
-			return filepath.Join(c.dir, alg, sum)
-		}
-	}
-	panic("targets: want without a known hash")
-}
+func (c *Cache) path(want *signed) string { return c.dir + string(filepath.Separator) + want.name }
 
 // Find returns the path of a target if the cache has it, after hashing it
 // wholly. A file that is not what its name says is removed. It returns false
 // also for a want that cannot be, for a file that cannot be read, and when ctx
 // ends; [Cache.Fetch] then says what is wrong.
 func (c *Cache) Find(ctx context.Context, want Want) (string, bool) {
-	want, err := want.known()
-	if err != nil {
+	s, err := want.known()
+	if err != nil || ctx.Err() != nil {
 		return "", false
 	}
-	path := c.path(want)
+	path := c.path(&s)
+	if !holds(path, &s) && !inspect(ctx, path, &s) {
+		return "", false
+	}
+	return path, true
+}
+
+// holds tells whether the file at path is what is wanted, if it is small. It
+// says no whenever there is anything more to find out.
+func holds(path string, want *signed) bool {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if want.length > int64(len(*buf)) {
+		return false
+	}
+	b := (*buf)[:want.length]
+	return readWhole(path, b) && want.is(b)
+}
+
+// inspect does the same for any file, and removes what is something else.
+func inspect(ctx context.Context, path string, want *signed) bool {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return "", false
+		return false
 	}
 	err = verifyFile(ctx, path, info, want)
 	if tuferr.CodeOf(err) == protocol.CodeMismatch {
@@ -133,24 +118,22 @@ func (c *Cache) Find(ctx context.Context, want Want) (string, bool) {
 			_ = os.Remove(path)
 		}
 	}
-	if err != nil {
-		return "", false
-	}
-	return path, true
+	return err == nil
 }
 
 // verifyFile checks that the file at path, seen as info, is what is wanted.
-func verifyFile(ctx context.Context, path string, info os.FileInfo, want Want) error {
+func verifyFile(ctx context.Context, path string, info os.FileInfo, want *signed) error {
 	f, err := openRegular(path, info)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	v := newVerifier(want)
-	if err := copyFile(ctx, v, f, path); err != nil {
+	got := newSums(want)
+	n, err := hashFile(ctx, got, io.LimitReader(f, want.length+1), path)
+	if err != nil {
 		return err
 	}
-	return v.verdict()
+	return want.verdict(n, got)
 }
 
 // openRegular opens the very file that info describes and nothing but a regular
@@ -176,29 +159,26 @@ func openRegular(path string, info os.FileInfo) (*os.File, error) {
 	return f, nil
 }
 
-// buffers holds the copy buffers of all caches.
+// buffers holds the buffers that files are read into.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
-// copyFile copies src, the file at path, to dst until its end, an error or the
-// end of ctx.
-func copyFile(ctx context.Context, dst io.Writer, src io.Reader, path string) error {
+// hashFile hashes src, the file at path, until its end, an error or the end of
+// ctx, and returns how many bytes that were.
+func hashFile(ctx context.Context, got *sums, src io.Reader, path string) (n int64, err error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for {
 		if err := ctx.Err(); err != nil {
-			return contextError(err)
+			return n, contextError(err)
 		}
-		n, err := src.Read(*buf)
-		if n > 0 {
-			if _, err := dst.Write((*buf)[:n]); err != nil {
-				return err
-			}
-		}
+		k, err := src.Read(*buf)
+		n += int64(k)
+		_, _ = got.Write((*buf)[:k])
 		if err == io.EOF {
-			return nil
+			return n, nil
 		}
 		if err != nil {
-			return localError("read", path, err)
+			return n, localError("read", path, err)
 		}
 	}
 }

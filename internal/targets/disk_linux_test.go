@@ -20,7 +20,8 @@ func TestWriteToFullDevice(t *testing.T) {
 	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	require.NoError(t, err)
 	defer f.Close()
-	p := &part{verifier: newVerifier(wantOf([]byte("x"))), ctx: background, file: f, progress: func(int64, int64) {}}
+	want := signedOf([]byte("x"))
+	p := &part{want: want, got: newSums(&want), ctx: background, file: f, progress: func(int64, int64) {}}
 	_, err = p.Write([]byte("x"))
 	require.Equal(t, protocol.CodeDiskFull, tuferr.CodeOf(err))
 	require.ErrorIs(t, err, syscall.ENOSPC)
@@ -38,7 +39,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
-	c, err := Open(filepath.Join(dir, "cache"))
+	c, err := Open(filepath.Join(dir, "cache"), 0)
 	require.NoError(t, err)
 	b := make([]byte, 1<<20)
 	_, err = c.Fetch(background, wantOf(b), func(_ context.Context, s Sink) error {
@@ -47,6 +48,10 @@ func TestFullDisk(t *testing.T) {
 	}, nil)
 	require.Equal(t, protocol.CodeDiskFull, tuferr.CodeOf(err))
 	require.Empty(t, files(t, dir))
+
+	_, err = c.Fetch(background, wantOf(plugin), from(newClient(), newOrigin(t, serves(plugin, `"a"`)).URL), nil)
+	require.Equal(t, protocol.CodeDiskFull, tuferr.CodeOf(err))
+	require.Empty(t, files(t, dir), "what did not fit is not gone on with")
 
 	require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	_, err = c.Fetch(background, wantOf(nil), bytesOf(nil), nil)
@@ -76,7 +81,7 @@ func TestDirectoryThatMayNotBeWritten(t *testing.T) {
 	var err error
 	unprivileged(t, func() {
 		var c *Cache
-		if c, err = Open(dir); err == nil {
+		if c, err = Open(dir, 0); err == nil {
 			_, err = c.Fetch(background, wantOf(b), bytesOf(b), nil)
 		}
 	})

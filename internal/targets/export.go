@@ -17,7 +17,7 @@ import (
 //
 // Errors are those of [Cache.Fetch].
 func Export(ctx context.Context, path string, want Want, dest string) error {
-	want, err := want.known()
+	s, err := want.known()
 	if err != nil {
 		return err
 	}
@@ -33,12 +33,15 @@ func Export(ctx context.Context, path string, want Want, dest string) error {
 		return err
 	}
 	defer src.Close()
-	p, err := newPart(ctx, filepath.Dir(dest), want)
+	p, err := newPart(ctx, filepath.Dir(dest), s)
 	if err != nil {
 		return err
 	}
 	defer p.discard()
-	if err := copyFile(ctx, p, src, path); err != nil {
+	if _, err := p.ReadFrom(src); err != nil {
+		if p.broken == nil {
+			err = localError("read", path, err)
+		}
 		return damaged(err, path)
 	}
 	return damaged(p.commit(dest), path)

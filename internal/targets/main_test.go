@@ -17,22 +17,29 @@ import (
 )
 
 // childDir tells this test binary to be a process that is killed while it
-// downloads into that directory.
-const childDir = "TEST_CHILD_CACHE"
+// downloads into that directory: from childURL, or a small file from nowhere.
+const (
+	childDir = "TEST_CHILD_CACHE"
+	childURL = "TEST_CHILD_URL"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		downloadForEver(dir)
+		downloadForEver(dir, os.Getenv(childURL))
 	}
 	goleak.VerifyTestMain(m)
 }
 
-func downloadForEver(dir string) {
-	c, err := Open(dir)
+func downloadForEver(dir, url string) {
+	c, err := Open(dir, 0)
 	if err != nil {
 		panic(err)
 	}
-	_, err = c.Fetch(context.Background(), wantOf([]byte("whole")), func(_ context.Context, s Sink) error {
+	if url != "" {
+		_, err = c.Fetch(background, wantOf(plugin), from(newClient(), url), func(done, _ int64) { fmt.Println(done) })
+		panic(err)
+	}
+	_, err = c.Fetch(background, wantOf([]byte("whole")), func(_ context.Context, s Sink) error {
 		if _, err := s.Write([]byte("who")); err != nil {
 			return err
 		}
@@ -50,6 +57,14 @@ func wantOf(b []byte) Want {
 	return Want{Length: int64(len(b)), Hashes: map[string]string{"sha256": sum256(b)}}
 }
 
+func signedOf(b []byte) signed {
+	s, err := wantOf(b).known()
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 // bytesOf is a download that goes well, in small pieces.
 func bytesOf(b []byte) func(context.Context, Sink) error {
 	return func(_ context.Context, s Sink) error {
@@ -64,7 +79,7 @@ func bytesOf(b []byte) func(context.Context, Sink) error {
 
 func open(t *testing.T) *Cache {
 	t.Helper()
-	c, err := Open(filepath.Join(t.TempDir(), "a [*] cache"))
+	c, err := Open(filepath.Join(t.TempDir(), "a [*] cache"), 0)
 	require.NoError(t, err)
 	return c
 }

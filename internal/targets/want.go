@@ -1,11 +1,12 @@
 package targets
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
-	"fmt"
 	"hash"
+	"path/filepath"
 	"strings"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -24,104 +25,112 @@ type Want struct {
 	Hashes map[string]string
 }
 
-// known returns a copy of w with the known hashes only, in lower case.
-func (w Want) known() (Want, error) {
+// signed is a [Want] made ready for comparison.
+type signed struct {
+	length         int64
+	has256, has512 bool
+	sum256         [sha256.Size]byte
+	sum512         [sha512.Size]byte
+	// name is the file's path in a cache: the preferred algorithm and its digest.
+	name string
+}
+
+// known takes from w the hashes that are known.
+func (w Want) known() (signed, error) {
+	s := signed{length: w.Length}
 	if w.Length < 0 {
-		return w, tuferr.New(protocol.CodeMalformed, "a target's length is negative")
+		return s, tuferr.New(protocol.CodeMalformed, "a target's length is negative")
 	}
-	k := Want{Length: w.Length, Hashes: map[string]string{}}
-	for _, alg := range algorithms {
-		digest, ok := w.Hashes[alg]
-		if !ok {
-			continue
+	if digest, ok := w.Hashes["sha512"]; ok {
+		if !decode(s.sum512[:], digest) {
+			return s, notDigest("sha512", digest)
 		}
-		raw, err := hex.DecodeString(digest)
-		if err != nil || len(raw) != newHash(alg).Size() {
-			return w, tuferr.New(protocol.CodeMalformed, "a target's %s is not a digest: %.140q", alg, digest)
+		s.has512, s.name = true, "sha512"+string(filepath.Separator)+strings.ToLower(digest)
+	}
+	if digest, ok := w.Hashes["sha256"]; ok {
+		if !decode(s.sum256[:], digest) {
+			return s, notDigest("sha256", digest)
 		}
-		k.Hashes[alg] = strings.ToLower(digest)
+		s.has256, s.name = true, "sha256"+string(filepath.Separator)+strings.ToLower(digest)
 	}
-	if len(k.Hashes) == 0 {
-		return w, tuferr.New(protocol.CodeMalformed, "a target has no hash of a known algorithm (%s)", strings.Join(algorithms, ", "))
+	if s.name == "" {
+		return s, tuferr.New(protocol.CodeMalformed, "a target has no hash of a known algorithm (%s)", strings.Join(algorithms, ", "))
 	}
-	return k, nil
+	return s, nil
 }
 
-// key tells different wants apart.
-func (w Want) key() string {
-	return fmt.Sprint(w.Length, w.Hashes)
-}
-
-func newHash(alg string) hash.Hash {
-	if alg == "sha512" {
-		return sha512.New()
+// decode reads a digest of exactly dst's length.
+func decode(dst []byte, digest string) bool {
+	if len(digest) != hex.EncodedLen(len(dst)) {
+		return false
 	}
-	return sha256.New()
+	_, err := hex.Decode(dst, []byte(digest))
+	return err == nil
 }
 
-// verifier hashes what is written to it and compares it with what is wanted.
-type verifier struct {
-	want   Want
-	n      int64
-	hashes map[string]hash.Hash
+func notDigest(algorithm, digest string) error {
+	return tuferr.New(protocol.CodeMalformed, "a target's %s is not a digest: %.140q", algorithm, digest)
 }
 
-func newVerifier(want Want) *verifier {
-	// SHA-256 is always taken: it is the evidence in an error.
-	v := &verifier{want: want, hashes: map[string]hash.Hash{"sha256": sha256.New()}}
-	for alg := range want.Hashes {
-		v.hashes[alg] = newHash(alg)
+// is tells whether b is what was signed.
+func (s *signed) is(b []byte) bool {
+	return int64(len(b)) == s.length &&
+		(!s.has256 || sha256.Sum256(b) == s.sum256) &&
+		(!s.has512 || sha512.Sum512(b) == s.sum512)
+}
+
+// sums are the running hashes of a file.
+type sums struct {
+	sha256 hash.Hash
+	// sha512 is nil where nobody asks for it. SHA-256 is always taken: it is the
+	// evidence in an error.
+	sha512 hash.Hash
+}
+
+func newSums(want *signed) *sums {
+	s := &sums{sha256: sha256.New()}
+	if want.has512 {
+		s.sha512 = sha512.New()
 	}
-	return v
+	return s
 }
 
-// fits tells whether n more bytes stay within the signed length.
-func (v *verifier) fits(n int) bool { return int64(n) <= v.want.Length-v.n }
-
-// Write hashes p. It fails as soon as there is one byte more than wanted.
-func (v *verifier) Write(p []byte) (int, error) {
-	if !v.fits(len(p)) {
-		return 0, v.mismatch("has more than the signed %d bytes", v.want.Length)
-	}
-	v.n += int64(len(p))
-	for _, h := range v.hashes {
-		h.Write(p)
+func (s *sums) Write(p []byte) (int, error) {
+	s.sha256.Write(p)
+	if s.sha512 != nil {
+		s.sha512.Write(p)
 	}
 	return len(p), nil
 }
 
-func (v *verifier) reset() {
-	v.n = 0
-	for _, h := range v.hashes {
-		h.Reset()
+func (s *sums) reset() {
+	s.sha256.Reset()
+	if s.sha512 != nil {
+		s.sha512.Reset()
 	}
 }
 
-// verdict compares length and every hash (specification, 5.7.3).
-func (v *verifier) verdict() error {
-	if v.n != v.want.Length {
-		return v.mismatch("has %d bytes where %d are signed", v.n, v.want.Length)
+// verdict compares a file's length and every hash with the signed ones
+// (specification, 5.7.3).
+func (s *signed) verdict(n int64, got *sums) error {
+	if n != s.length {
+		return mismatch(got, "has %d bytes where %d are signed", n, s.length)
 	}
-	for _, alg := range algorithms {
-		signed, ok := v.want.Hashes[alg]
-		if got := v.sum(alg); ok && got != signed {
-			return v.mismatch("has the %s %s where %s is signed", alg, got, signed)
-		}
+	if sum := got.sha256.Sum(nil); s.has256 && !bytes.Equal(sum, s.sum256[:]) {
+		return mismatch(got, "has the sha256 %x where %x is signed", sum, s.sum256)
+	}
+	if !s.has512 {
+		return nil
+	}
+	if sum := got.sha512.Sum(nil); !bytes.Equal(sum, s.sum512[:]) {
+		return mismatch(got, "has the sha512 %x where %x is signed", sum, s.sum512)
 	}
 	return nil
 }
 
-func (v *verifier) sum(alg string) string {
-	h, ok := v.hashes[alg]
-	if !ok {
-		return ""
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func (v *verifier) mismatch(format string, args ...any) error {
+func mismatch(got *sums, format string, args ...any) error {
 	e := tuferr.New(protocol.CodeMismatch, "the file "+format, args...)
-	e.Digest, e.Spec, e.Engine = v.sum("sha256"), "5.7.3", "host"
+	e.Digest, e.Spec, e.Engine = hex.EncodeToString(got.sha256.Sum(nil)), "5.7.3", "host"
 	e.Hint = "the file was changed after it was signed: nothing was kept; try another mirror, and tell the publisher"
 	return e
 }
