@@ -1,13 +1,15 @@
-"""python-tuf's own client in a long-lived process: WORK URL ROOT TARGET REPO DIR AT SECONDS RELEASES."""
+"""python-tuf's own client in a long-lived process.
+
+WORK URL ROOT TARGET REPO DIR AT SECONDS RELEASES
+"""
 
 import json
-import os
-import shutil
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tuf.ngclient import Updater
 
@@ -16,23 +18,22 @@ class Job:
     """What to do; see the Go package loop, whose works these are."""
 
     def __init__(self, args: list[str]) -> None:
-        self.url, self.root, self.target, self.repo, self.dir = args[:5]
+        self.url, self.target = args[0], args[2]
+        self.root, self.repo, self.dir = Path(args[1]), Path(args[3]), Path(args[4])
         self.at, self.seconds, self.releases = int(args[5]), float(args[6]), int(args[7])
 
     def open(self) -> Updater:
         """Return a refreshed Updater. It can refresh only once."""
-        metadata_dir = os.path.join(self.dir, "metadata")
-        target_dir = os.path.join(self.dir, "targets")
-        os.makedirs(metadata_dir, exist_ok=True)
-        os.makedirs(target_dir, exist_ok=True)
-        with open(self.root, "rb") as f:
-            trusted = f.read()
+        metadata_dir = self.dir / "metadata"
+        target_dir = self.dir / "targets"
+        metadata_dir.mkdir(exist_ok=True)
+        target_dir.mkdir(exist_ok=True)
         updater = Updater(
-            metadata_dir=metadata_dir,
+            metadata_dir=str(metadata_dir),
             metadata_base_url=self.url + "/metadata/",
-            target_dir=target_dir,
+            target_dir=str(target_dir),
             target_base_url=self.url + "/targets/",
-            bootstrap=trusted,
+            bootstrap=self.root.read_bytes(),
         )
         updater.refresh()
         return updater
@@ -58,9 +59,9 @@ class Job:
 
     def publish(self, n: int) -> None:
         """Put the timestamp of a release in its place."""
-        fresh = os.path.join(self.repo, "timestamp-next.json")
-        shutil.copyfile(os.path.join(self.repo, f"timestamp-{n}.json"), fresh)
-        os.replace(fresh, os.path.join(self.repo, "metadata", "timestamp.json"))
+        fresh = self.repo / "timestamp-next.json"
+        fresh.write_bytes((self.repo / f"timestamp-{n}.json").read_bytes())
+        fresh.replace(self.repo / "metadata" / "timestamp.json")
 
 
 def download(updater: Updater, target: str) -> None:
@@ -74,8 +75,7 @@ def download(updater: Updater, target: str) -> None:
 def look_ups(job: Job) -> dict[str, float]:
     """Share one Updater that is never refreshed again."""
     updater = job.open()
-    with open(os.path.join(job.repo, "names.json"), encoding="utf-8") as f:
-        names = json.load(f)
+    names = json.loads((job.repo / "names.json").read_bytes())
 
     def do(n: int) -> None:
         if updater.get_targetinfo(names[n % len(names)]) is None:
@@ -116,8 +116,8 @@ def idle(job: Job) -> dict[str, float]:
     updater = job.open()
     download(updater, job.target)
     time.sleep(3)
-    with open("/proc/self/status", encoding="utf-8") as f:
-        kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    kib = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
     return {"host": kib / 1024}
 
 

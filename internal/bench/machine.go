@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
@@ -25,8 +26,13 @@ func machine(ctx context.Context, python string) (string, error) {
 	if err := unix.Uname(&name); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d CPUs, %s %s, Linux %s; %s, go-tuf %s; Python %s, python-tuf %s",
-		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, unix.ByteSliceToString(name.Release[:]),
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "", err
+	}
+	before, _, _ := strings.Cut(string(load), " ")
+	return fmt.Sprintf("%d CPUs (%s), load %s at the start, Linux %s; %s, go-tuf %s; Python %s, python-tuf %s",
+		runtime.NumCPU(), runtime.GOARCH, before, unix.ByteSliceToString(name.Release[:]),
 		runtime.Version(), goTUF(), versions[0], versions[1]), nil
 }
 

@@ -101,7 +101,11 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(h.work)) }()
 	r := &report.Report{Date: time.Now(), Rounds: s.rounds}
-	if err := h.build(ctx); err != nil {
+	wanted := programs
+	if slices.ContainsFunc(p, func(t step) bool { return t.group == report.InProcess }) {
+		wanted = slices.Concat(programs, loopPrograms)
+	}
+	if err := h.build(ctx, wanted); err != nil {
 		return err
 	}
 	if r.Machine, err = machine(ctx, s.python); err != nil {
@@ -172,7 +176,11 @@ func (h *harness) play(ctx context.Context, steps []step, r *report.Report, out 
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s\n%s\n%s\n", g.Name, g.Note, g.Table())
+		if g.Missing != "" {
+			fmt.Fprintf(out, "%s: not measured: %s\n\n", g.Name, g.Missing)
+		} else {
+			fmt.Fprintf(out, "%s\n\n%s\n", g.Name, g.Table())
+		}
 		r.Groups, steps = append(r.Groups, g), steps[end:]
 	}
 	return nil
@@ -189,7 +197,7 @@ func (h *harness) group(ctx context.Context, name string, steps []step) (g repor
 	case report.RoundTrip:
 		l, err := link.New(oneWay)
 		if err != nil {
-			g.Note = "Not measured: it takes root and TUN devices: " + err.Error() + "."
+			g.Missing = "it takes root and TUN devices: " + err.Error()
 			return g, nil
 		}
 		defer func() { err = errors.Join(err, l.Close()) }()

@@ -1,25 +1,23 @@
 """python-tuf's own client as its manual shows it: URL ROOT DIR TARGET."""
 
-import os
 import sys
+from pathlib import Path
 
 from tuf.ngclient import Updater
 
 
 def main(url: str, root: str, directory: str, target: str) -> None:
     """Download one target with default settings."""
-    metadata_dir = os.path.join(directory, "metadata")
-    target_dir = os.path.join(directory, "targets")
-    os.makedirs(metadata_dir, exist_ok=True)
-    os.makedirs(target_dir, exist_ok=True)
-    with open(root, "rb") as f:
-        trusted = f.read()
+    metadata_dir = Path(directory, "metadata")
+    target_dir = Path(directory, "targets")
+    metadata_dir.mkdir(exist_ok=True)
+    target_dir.mkdir(exist_ok=True)
     updater = Updater(
-        metadata_dir=metadata_dir,
+        metadata_dir=str(metadata_dir),
         metadata_base_url=url + "/metadata/",
-        target_dir=target_dir,
+        target_dir=str(target_dir),
         target_base_url=url + "/targets/",
-        bootstrap=trusted,
+        bootstrap=Path(root).read_bytes(),
     )
     updater.refresh()
     info = updater.get_targetinfo(target)

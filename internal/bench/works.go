@@ -45,7 +45,7 @@ var works = []work{
 		report.GoTUF: "not found (defect)",
 	}},
 	{name: report.ColdFallback, repo: "odd", networks: loopback, defects: map[string]string{
-		report.GoTUF: "cannot read it (defect)", report.Go: "cannot read it", report.Dual: "must not choose",
+		report.GoTUF: "cannot read it (defect)", report.Go: "fails: go-tuf alone", report.Dual: "fails closed",
 	}},
 	{name: report.Big256, repo: "big-256", networks: loopback},
 	{name: report.Big1024, repo: "big-1024", networks: loopback},

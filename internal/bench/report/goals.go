@@ -95,11 +95,25 @@ func (g goal) bound() string {
 		return strings.Join(append(words, g.unit), " ")
 	}
 	words = append(words, "×", g.base.client)
-	if g.base.work != g.ours.work {
-		words = append(words, "at: "+g.base.work)
-	}
 	if g.plus != 0 {
 		words = append(words, "+", figure(g.plus), g.unit)
 	}
-	return strings.Join(words, " ")
+	bound := strings.Join(words, " ")
+	if g.base.work != g.ours.work {
+		bound += ", at: " + g.base.work
+	}
+	return bound
+}
+
+// Places lists what goals and plot are about, as "group: work".
+func Places() (names []string) {
+	for _, g := range goals {
+		names = append(names, g.ours.group+": "+g.ours.work)
+	}
+	for _, p := range plotted {
+		for _, work := range p.works {
+			names = append(names, p.group+": "+work)
+		}
+	}
+	return names
 }

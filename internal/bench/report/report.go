@@ -78,8 +78,10 @@ type Row struct {
 
 // Group is a table: works measured under the same conditions.
 type Group struct {
-	Name, Note string
-	Rows       []Row
+	Name string
+	Rows []Row
+	// Missing says why it could not be measured.
+	Missing string
 }
 
 // Report is one run.
