@@ -29,7 +29,9 @@ type clock struct {
 	At Floors `json:"at"`
 }
 
-func (c clock) equal(o clock) bool { return c.Floor.Equal(o.Floor) && c.LastRefresh.Equal(o.LastRefresh) }
+func (c clock) equal(o clock) bool {
+	return c.Floor.Equal(o.Floor) && c.LastRefresh.Equal(o.LastRefresh)
+}
 
 // worth reports whether the clock is so far ahead of what the disk holds that it
 // must be written.

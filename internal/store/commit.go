@@ -2,12 +2,7 @@ package store
 
 import (
 	"context"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
@@ -15,9 +10,6 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
-
-// syncers is how many temporaries are written at a time.
-const syncers = 8
 
 // CommitInfo says what kind of operation is committed.
 type CommitInfo struct {
@@ -74,23 +66,6 @@ func (s *Store) Commit(ctx context.Context, v *View, out *engine.Outcome, info C
 	return after, err
 }
 
-// file is a file to write, and what its content means.
-type file struct {
-	path, role string
-	data       []byte
-	value      any
-}
-
-// plan is what a commit writes, in the order of its fields.
-type plan struct {
-	history []file
-	// rotatedBy is the root that rotated keys, nil if none did.
-	rotatedBy *admission.Doc
-	rest      []file
-	// refused is the rollback that ended the plan early.
-	refused error
-}
-
 // plan decides what to write and makes st what holds then. Its error means that
 // nothing may be written.
 func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo) (*plan, error) {
@@ -106,7 +81,7 @@ func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo)
 	for _, root := range out.Roots {
 		if root.Version > st.root().Version {
 			chain = append(chain, root)
-			p.history = append(p.history, file{path: x.historyPath(root.Version), role: "root", data: root.Raw, value: root})
+			p.history = append(p.history, rootFile(x.historyPath(root.Version), root))
 		}
 	}
 	if rotated(st.record.Floors, chain) {
@@ -125,27 +100,27 @@ func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo)
 		if err != nil {
 			return nil, err
 		}
-		p.rest = append(p.rest, file{path: x.floorsPath(), data: data, value: r})
+		p.records = append(p.records, file{path: x.floorsPath(), data: data, value: r})
 	}
 	st.chain, st.record = chain, r
 	if root := chain[len(chain)-1]; len(p.history) > 0 && !x.newerExport(root) {
-		p.rest = append(p.rest, file{path: x.public("root.json"), role: "root", data: root.Raw, value: root})
+		p.exports = append(p.exports, rootFile(x.public("root.json"), root))
 	}
-	p.rest = append(p.rest, files...)
+	p.exports = append(p.exports, files...)
 	now := x.ahead.of(st.clock)
 	if p.refused == nil && info.Complete && !info.Start.IsZero() {
 		now = x.ahead.advance(st.clock, func(c clock) clock {
 			return c.advance(info.Start, final, out.Timestamp, out.Snapshot, out.Find("targets", "root"))
 		})
 	}
-	if now.equal(st.clock) || len(p.history)+len(p.rest) == 0 && !now.worth(st.clock) {
+	if now.equal(st.clock) || p.empty() && !now.worth(st.clock) {
 		return p, nil
 	}
 	data, err := seal(now)
 	if err != nil {
 		return nil, err
 	}
-	p.rest = append(p.rest, file{path: x.clockPath(), data: data, value: now})
+	p.records = append(p.records, file{path: x.clockPath(), data: data, value: now})
 	st.clock = now
 	return p, nil
 }
@@ -261,97 +236,4 @@ func (x *session) stored(path string, doc *admission.Doc) bool {
 func (x *session) newerExport(root *admission.Doc) bool {
 	have, err := x.read(x.public("root.json"), admission.KindRoot)
 	return err == nil && have.Version > root.Version
-}
-
-// apply writes a plan: temporaries first, then the renames in order, and the
-// files that a rotation forgets in between.
-func (x *session) apply(p *plan) (err error) {
-	all := append(p.history[:len(p.history):len(p.history)], p.rest...)
-	if len(all) == 0 {
-		return nil
-	}
-	x.last = nil
-	staged, err := x.stage(all)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			discard(staged)
-		}
-	}()
-	if err := x.publish(p.history, staged[:len(p.history)]); err != nil {
-		return err
-	}
-	if p.rotatedBy != nil {
-		if err := x.forget(p.rotatedBy); err != nil {
-			return err
-		}
-	}
-	if err := x.publish(p.rest, staged[len(p.history):]); err != nil {
-		return err
-	}
-	return x.syncDirs(all)
-}
-
-// putAll writes files in order.
-func (x *session) putAll(files []file) error { return x.apply(&plan{rest: files}) }
-
-// stage writes and syncs a temporary for each file. After an error none is left.
-func (x *session) stage(files []file) ([]sight, error) {
-	staged := make([]sight, len(files))
-	var g errgroup.Group
-	g.SetLimit(syncers)
-	for i, f := range files {
-		staged[i].path = filepath.Join(x.tmpDir(), strconv.Itoa(i))
-		g.Go(func() (err error) {
-			staged[i].info, err = x.disk.write(staged[i].path, f.data)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		discard(staged)
-		return nil, err
-	}
-	return staged, nil
-}
-
-// discard removes temporaries as well as it can; the next session sweeps the rest.
-func discard(staged []sight) {
-	for _, tmp := range staged {
-		_ = os.Remove(tmp.path)
-	}
-}
-
-// publish renames temporaries to their places, in order.
-func (x *session) publish(files []file, staged []sight) error {
-	for i, f := range files {
-		if err := x.clear(f.path, f.role); err != nil {
-			return err
-		}
-		if err := x.disk.rename(staged[i].path, f.path); err != nil {
-			return err
-		}
-		seen := sight{path: f.path, info: staged[i].info, at: time.Now()}
-		x.sights[f.path] = seen
-		x.remember(remembered{sight: seen, raw: f.data, value: f.value})
-	}
-	return nil
-}
-
-// syncDirs makes the renames durable, the private directories first.
-func (x *session) syncDirs(files []file) error {
-	changed := map[string]bool{}
-	for _, f := range files {
-		changed[filepath.Dir(f.path)] = true
-	}
-	for _, dir := range []string{x.historyDir(), x.private, x.dir} {
-		if !changed[dir] {
-			continue
-		}
-		if err := x.disk.syncDir(dir); err != nil {
-			return err
-		}
-	}
-	return nil
 }

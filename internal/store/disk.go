@@ -1,12 +1,15 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -34,13 +37,10 @@ func (d *disk) do(op, path string, f func() error) error {
 }
 
 func (d *disk) mkdir(path string) error {
-	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
-		return nil
-	}
 	return d.do("mkdir", path, func() error { return os.MkdirAll(path, dirMode) })
 }
 
-// write makes a new file and forces it to the disk.
+// write makes a new file, which [disk.sync] forces to the disk.
 func (d *disk) write(path string, data []byte) (info os.FileInfo, err error) {
 	var f *os.File
 	err = d.do("create", path, func() error {
@@ -55,13 +55,41 @@ func (d *disk) write(path string, data []byte) (info os.FileInfo, err error) {
 		_, err := f.Write(data)
 		return err
 	})
-	if err == nil {
-		info, err = f.Stat()
-	}
 	if err != nil {
 		return nil, err
 	}
-	return info, d.do("sync", path, f.Sync)
+	return f.Stat()
+}
+
+// syncers is how many files are synced at a time. The file system then makes
+// one transaction of them.
+const syncers = 8
+
+// sync forces files and directories to the disk. A directory above the store
+// that this user may not list is left to the system.
+func (d *disk) sync(paths ...string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	var others errgroup.Group
+	others.SetLimit(syncers - 1)
+	for _, path := range paths[1:] {
+		others.Go(func() error { return d.sync1(path) })
+	}
+	return errors.Join(d.sync1(paths[0]), others.Wait())
+}
+
+func (d *disk) sync1(path string) error {
+	return d.do("sync", path, func() error {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrPermission) && isDir(path) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }
 
 func (d *disk) rename(from, to string) error {
@@ -74,16 +102,6 @@ func (d *disk) remove(path string) error {
 		return nil
 	}
 	return d.do("remove", path, func() error { return os.RemoveAll(path) })
-}
-
-func (d *disk) syncDir(path string) error {
-	return d.do("syncdir", path, func() error {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Sync(), f.Close())
-	})
 }
 
 // errDamaged is the family of what is wrong with the content of a file.
@@ -122,11 +140,12 @@ func readBounded(path string, limit int64) ([]byte, os.FileInfo, error) {
 	if fi, err = f.Stat(); err != nil {
 		return nil, nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	var raw bytes.Buffer
+	raw.Grow(int(fi.Size()) + bytes.MinRead)
+	if _, err := raw.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, nil, unreadable(err)
 	}
-	return raw, fi, nil
+	return raw.Bytes(), fi, nil
 }
 
 // unreadable tells a file that is bad from a process that is short of something.

@@ -18,28 +18,67 @@ const (
 	maxQuarantineBytes = 128 << 20
 )
 
-// prepare makes the private directories and sweeps what a dead process left.
+// prepare makes the private directories and finishes what a dead process left.
 func (x *session) prepare() error {
-	for _, dir := range []string{x.tmpDir(), x.historyDir(), x.quarantineDir()} {
-		if fi, err := os.Lstat(dir); err == nil && !fi.IsDir() {
-			if err := x.disk.remove(dir); err != nil {
-				return err
-			}
-		}
-		if err := x.disk.mkdir(dir); err != nil {
-			return err
-		}
+	if _, err := x.makeDir(x.historyDir()); err != nil {
+		return err
 	}
-	entries, err := os.ReadDir(x.tmpDir())
+	made, err := x.makeDir(x.tmpDir())
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
+	var left []os.DirEntry
+	if !made {
+		if left, err = os.ReadDir(x.tmpDir()); err != nil {
+			return err
+		}
+	}
+	if len(left) > 0 {
+		if err := x.secure(); err != nil {
+			return err
+		}
+	}
+	for _, e := range left {
 		if err := x.disk.remove(filepath.Join(x.tmpDir(), e.Name())); err != nil {
 			return err
 		}
 	}
 	return x.examineSuspects()
+}
+
+// makeDir makes a directory where there is none, in place of whatever else may
+// stand there, and says whether it did.
+func (x *session) makeDir(path string) (bool, error) {
+	fi, err := os.Lstat(path)
+	if err == nil {
+		if fi.IsDir() {
+			return false, nil
+		}
+		if err := x.disk.remove(path); err != nil {
+			return false, err
+		}
+	}
+	return true, x.disk.mkdir(path)
+}
+
+// secure forces to the disk what a process that died in apply may have renamed
+// and not synced. Others will build on it.
+func (x *session) secure() error {
+	paths := append(x.lineage(), x.historyDir())
+	files := []string{x.anchorPath(), x.floorsPath(), x.clockPath()}
+	history, err := os.ReadDir(x.historyDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range history {
+		files = append(files, filepath.Join(x.historyDir(), e.Name()))
+	}
+	for _, path := range files {
+		if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() {
+			paths = append(paths, path)
+		}
+	}
+	return x.disk.sync(paths...)
 }
 
 // suspicious reports whether readers found something damaged.
@@ -96,6 +135,9 @@ func (x *session) quarantine(path, role, why string) error {
 
 // nextQuarantine returns a free path with the next number.
 func (x *session) nextQuarantine(name string) (string, error) {
+	if _, err := x.makeDir(x.quarantineDir()); err != nil {
+		return "", err
+	}
 	entries, err := os.ReadDir(x.quarantineDir())
 	if err != nil {
 		return "", err
@@ -139,16 +181,16 @@ func (x *session) clear(path, role string) error {
 	return x.quarantine(path, role, "a directory in place of a file")
 }
 
-// put writes one root by itself: a temporary, then a rename.
+// put writes one root by itself and forces it to the disk.
 func (x *session) put(path string, root *admission.Doc) error {
-	return x.putAll([]file{{path: path, role: "root", data: root.Raw, value: root}})
+	return x.apply(&plan{records: []file{rootFile(path, root)}})
 }
 
-// seal writes a value in the store's own format.
+// seal writes a value in the store's own format and forces it to the disk.
 func (x *session) seal(path string, v any) error {
 	data, err := seal(v)
 	if err != nil {
 		return err
 	}
-	return x.putAll([]file{{path: path, data: data, value: v}})
+	return x.apply(&plan{records: []file{{path: path, data: data, value: v}}})
 }

@@ -132,6 +132,7 @@ func TestFloorsAreRebuiltFromWhatVerifies(t *testing.T) {
 
 func TestFloorsFromTheFutureAreNotDamage(t *testing.T) {
 	s, _, dir := pinned(t)
+	commit(t, s, acme.all(1))
 	path := filepath.Join(dir, ".ragnos", "floors")
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -56,13 +56,14 @@ func (x *session) load() (*state, error) {
 			return nil, err
 		}
 	}
-	if err := x.loadRoots(st); err != nil {
+	exported, err := x.loadRoots(st)
+	if err != nil {
 		return nil, err
 	}
 	if err := x.loadFiles(st, known); err != nil {
 		return nil, err
 	}
-	if err := x.export(st); err != nil {
+	if err := x.export(st, exported); err != nil {
 		return nil, err
 	}
 	if st.clock, err = x.loadClock(); err != nil {
@@ -131,37 +132,37 @@ func (s *Store) historyPath(version int64) string {
 	return filepath.Join(s.historyDir(), fmt.Sprintf("%d.root.json", version))
 }
 
-// loadRoots walks the root history and takes from root.json what it lacks.
-func (x *session) loadRoots(st *state) error {
+// loadRoots walks the root history and takes from root.json what it lacks. It
+// returns what root.json holds, nil if that is nothing to keep.
+func (x *session) loadRoots(st *state) (*admission.Doc, error) {
 	var err error
 	if st.chain, err = x.walk(st.anchor); err != nil {
-		return err
+		return nil, err
 	}
 	doc, err := x.healthy(x.public("root.json"), "root")
 	if doc == nil || err != nil {
-		return err
+		return nil, err
 	}
 	root := st.root()
 	switch {
 	case doc.Version < st.anchor.Version:
-		return x.quarantine(x.public("root.json"), "root", "older than the pinned root")
+		return nil, x.quarantine(x.public("root.json"), "root", "older than the pinned root")
 	case doc.Version <= root.Version:
 		if trusted := st.chain[doc.Version-st.anchor.Version]; trusted.SHA256 != doc.SHA256 {
-			return x.conflict(trusted, doc, x.public("root.json"))
+			return nil, x.conflict(trusted, doc, x.public("root.json"))
 		}
-		return nil // export brings it up to date
 	case verify.RootStep(root, doc) == nil:
 		x.event(Event{Code: EventRootRepaired, Severity: Warning, Role: "root", Path: x.public("root.json"),
 			Trusted: root.Version, Received: doc.Version, Message: "took a root version from root.json into the root history"})
 		if err := x.put(x.historyPath(doc.Version), doc); err != nil {
-			return err
+			return nil, err
 		}
 		st.chain, err = x.walk(st.anchor)
-		return err
+		return doc, err
 	case doc.Version > st.record.Floors.Root:
-		return x.quarantine(x.public("root.json"), "root", "does not follow from the pinned root")
+		return nil, x.quarantine(x.public("root.json"), "root", "does not follow from the pinned root")
 	}
-	return nil
+	return doc, nil
 }
 
 // conflict is the refusal of a root that differs from the trusted one of the
@@ -248,6 +249,9 @@ func (x *session) loadFiles(st *state, known bool) error {
 		return nil
 	}
 	st.record = now
+	if !known && floors.equal(Floors{Root: st.anchor.Version}) {
+		return nil // that is what no floors file means
+	}
 	return x.seal(x.floorsPath(), now)
 }
 
@@ -264,6 +268,10 @@ func (x *session) forget(root *admission.Doc) error {
 			return err
 		}
 		x.gone(x.public(name))
+	}
+	// With lower floors, a file that came back would raise them again.
+	if err := x.disk.sync(x.dir); err != nil {
+		return err
 	}
 	x.event(Event{Code: EventRotated, Severity: Info, Role: "root", Received: root.Version,
 		Message: "timestamp or snapshot keys were rotated: forgot timestamp, snapshot and their version floors"})
@@ -320,27 +328,22 @@ func (x *session) rollback(err error) {
 	x.event(Event{Code: EventRollback, Severity: Critical, Role: e.Role, Trusted: e.Trusted, Received: e.Received, Message: e.Msg})
 }
 
-// export writes the trusted root to root.json, unless what stands there is a
-// newer version that was trusted once and whose history is being fetched again.
-// It also keeps a second copy of the anchor in the history.
-func (x *session) export(st *state) error {
-	root, path := st.root(), x.public("root.json")
+// export writes the trusted root to root.json, unless what it holds is that, or
+// a newer version that was trusted once and whose history is being fetched again.
+// It also keeps a second copy of the anchor in the history. Either can be written
+// again, and is not forced to the disk.
+func (x *session) export(st *state, have *admission.Doc) error {
+	var p plan
 	copied := x.historyPath(st.anchor.Version)
-	have, err := x.read(copied, admission.KindRoot)
+	second, err := x.read(copied, admission.KindRoot)
 	if err != nil && !missing(err) {
 		return err
 	}
-	if have == nil || have.SHA256 != st.anchor.SHA256 {
-		if err := x.put(copied, st.anchor); err != nil {
-			return err
-		}
+	if !same(second, st.anchor) {
+		p.exports = append(p.exports, rootFile(copied, st.anchor))
 	}
-	doc, err := x.read(path, admission.KindRoot)
-	if err == nil && (doc.SHA256 == root.SHA256 || doc.Version > root.Version) {
-		return nil
+	if root := st.root(); !same(have, root) && (have == nil || have.Version < root.Version) {
+		p.exports = append(p.exports, rootFile(x.public("root.json"), root))
 	}
-	if err != nil && !missing(err) {
-		return err
-	}
-	return x.put(path, root)
+	return x.apply(&p)
 }

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -35,31 +37,22 @@ func (s *Store) Pin(ctx context.Context, anchor []byte, replace bool) error {
 		e.Role, e.Spec, e.Hint = "root", "5.2", "give the root.json that the publisher hands out, unchanged"
 		return e
 	}
-	if err := s.disk.mkdir(s.private); err != nil {
-		return localError(err, s.dir)
+	lineage := s.lineage()
+	if !isDir(s.private) {
+		if err := s.disk.mkdir(s.private); err != nil {
+			return localError(err, s.dir)
+		}
 	}
-	return s.locked(ctx, func(x *session) error { return x.pin(doc, replace) })
+	return s.locked(ctx, func(x *session) error { return x.pin(doc, replace, lineage) })
 }
 
-func (x *session) pin(doc *admission.Doc, replace bool) error {
-	if err := x.prepare(); err != nil {
-		return err
-	}
-	var r record
-	known, err := x.loadRecord(&r)
-	if err != nil {
-		return err
-	}
-	pinned, err := x.loadAnchor(r, known)
-	if tuferr.CodeOf(err) == protocol.CodeNoRoot {
-		return x.pinFirst(doc, replace)
-	}
-	if err != nil {
-		return err
-	}
+func (x *session) pin(doc *admission.Doc, replace bool, lineage []string) error {
 	st, err := x.load()
+	if tuferr.CodeOf(err) == protocol.CodeNoRoot {
+		return x.pinFirst(doc, replace, lineage)
+	}
 	if replace && tuferr.CodeOf(err) == protocol.CodeRootConflict {
-		if err := x.quarantine(x.public("root.json"), "root", "differs from the trusted root"); err != nil {
+		if err := x.setAside(x.public("root.json"), "differs from the trusted root"); err != nil {
 			return err
 		}
 		st, err = x.load()
@@ -75,14 +68,14 @@ func (x *session) pin(doc *admission.Doc, replace bool) error {
 			return err
 		}
 	case newer:
-		if err := x.put(x.anchorPath(), doc); err != nil {
+		if err := x.supersede(st, doc); err != nil {
 			return err
 		}
 	case foreign:
 		if !replace {
-			return x.conflict(pinned, doc, x.anchorPath())
+			return x.conflict(st.anchor, doc, x.anchorPath())
 		}
-		if err := x.put(x.anchorPath(), doc); err != nil {
+		if err := x.supersede(st, doc); err != nil {
 			return err
 		}
 	}
@@ -90,9 +83,28 @@ func (x *session) pin(doc *admission.Doc, replace bool) error {
 	return err
 }
 
+// supersede pins another root over st. The floors file tells the next load of it,
+// so there must be one.
+func (x *session) supersede(st *state, doc *admission.Doc) error {
+	if !exists(x.floorsPath()) {
+		if err := x.seal(x.floorsPath(), st.record); err != nil {
+			return err
+		}
+	}
+	return x.put(x.anchorPath(), doc)
+}
+
+// setAside quarantines a root.json that would contradict what is pinned, for good.
+func (x *session) setAside(path, why string) error {
+	if err := x.quarantine(path, "root", why); err != nil {
+		return err
+	}
+	return x.disk.sync(x.dir)
+}
+
 // pinFirst pins a store that has no anchor. A root.json that another tool left
 // must not contradict it.
-func (x *session) pinFirst(doc *admission.Doc, replace bool) error {
+func (x *session) pinFirst(doc *admission.Doc, replace bool, lineage []string) error {
 	path := x.public("root.json")
 	there, err := x.read(path, admission.KindRoot)
 	if err != nil && !missing(err) {
@@ -102,11 +114,16 @@ func (x *session) pinFirst(doc *admission.Doc, replace bool) error {
 		if !replace {
 			return x.conflict(doc, there, path)
 		}
-		if err := x.quarantine(path, "root", "differs from the new trusted root"); err != nil {
+		if err := x.setAside(path, "differs from the new trusted root"); err != nil {
 			return err
 		}
 	}
-	if err := x.put(x.anchorPath(), doc); err != nil {
+	p := &plan{records: []file{rootFile(x.anchorPath(), doc)}, parents: lineage}
+	if errors.Is(err, fs.ErrNotExist) {
+		p.exports = []file{rootFile(x.historyPath(doc.Version), doc), rootFile(path, doc)}
+		return x.apply(p)
+	}
+	if err := x.apply(p); err != nil {
 		return err
 	}
 	_, err = x.load()
@@ -174,6 +191,11 @@ func (x *session) reset(anchor *admission.Doc, old record) (record, error) {
 		}
 	}
 	if err := x.disk.mkdir(x.historyDir()); err != nil {
+		return old, err
+	}
+	// Under the new record, a file of the old publisher that came back would be a
+	// conflict.
+	if err := x.disk.sync(x.dir, x.private, x.quarantineDir(), to); err != nil {
 		return old, err
 	}
 	c, err := x.loadClock()

@@ -163,3 +163,17 @@ func (s *Store) clockPath() string         { return filepath.Join(s.private, "cl
 func (s *Store) tmpDir() string            { return filepath.Join(s.private, "tmp") }
 func (s *Store) historyDir() string        { return filepath.Join(s.private, "history") }
 func (s *Store) quarantineDir() string     { return filepath.Join(s.private, "quarantine") }
+
+// lineage are the directories in which the entries stand that lead to the
+// store's own files, up to one that exists: what must be on the disk for those
+// files to be found there.
+func (s *Store) lineage() []string {
+	all := []string{s.private, s.dir}
+	for dir := s.dir; ; {
+		dir = filepath.Dir(dir)
+		all = append(all, dir)
+		if exists(dir) {
+			return all
+		}
+	}
+}
