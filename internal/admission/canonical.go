@@ -2,6 +2,7 @@ package admission
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,105 +10,230 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// canonicalizer reads JSON values and writes their canonical form: members
+// canonicalizer reads JSON values in one pass. It refuses an object that has a
+// member twice, and in the signed part it also makes the canonical form: members
 // sorted by name, no white space, only quote and backslash escaped, integers
-// only. It works in one pass: every object is written in the order it is read,
-// and only if that was not the canonical order its members are moved.
+// only. Every object is written in the order it is read, and only if that was
+// not the canonical order its members are moved.
+//
+// What has been written so far costs nothing while it is what was read: most
+// publishers write the signed part in canonical form.
 type canonicalizer struct {
-	dec   *jsontext.Decoder
-	out   []byte
-	spare []byte
-	depth int
-	limit int
+	// dec must allow duplicate names: it would keep a copy of every name.
+	dec *jsontext.Decoder
+	// signed is set within the signed part. Elsewhere only names are kept, and
+	// only while their object is open.
+	signed bool
+	// out is what has been written. While shared is set it is a part of the file,
+	// and its capacity ends with the file.
+	out    []byte
+	shared bool
+
+	depth, limit int
 	// moves is how many bytes may still be moved: deep objects out of order
 	// could otherwise make the work grow with the depth times the size.
 	moves int
+	// nameLen is how long the latest name was, with quotes, in the file.
+	nameLen int
+	// sorted says whether the latest object to end was in order.
+	sorted bool
+	// members and spare are room for sorting.
+	members []member
+	spare   []byte
 }
 
 // member is the extent of one object member in canonicalizer.out.
 type member struct{ start, nameEnd, end int }
 
-// value canonicalizes the next value of dec.
+// value reads the next value.
 func (c *canonicalizer) value() error {
-	switch kind := c.dec.PeekKind(); kind {
-	case '{', '[':
-		if c.depth++; c.depth > c.limit {
-			return fmt.Errorf("values nest deeper than %d", c.limit)
-		}
-		if _, err := c.dec.ReadToken(); err != nil {
-			return err
-		}
-		defer func() { c.depth-- }()
-		if kind == '{' {
-			return c.object()
-		}
+	switch c.dec.PeekKind() {
+	case '{':
+		return c.object(func([]byte) error { return c.value() })
+	case '[':
 		return c.array()
-	default:
-		v, err := c.dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		return c.scalar(v)
 	}
+	v, err := c.dec.ReadValue()
+	if err != nil || !c.signed {
+		return err
+	}
+	return c.scalar(v)
 }
 
 func (c *canonicalizer) array() error {
-	c.out = append(c.out, '[')
+	if err := c.enter(); err != nil {
+		return err
+	}
+	c.write('[')
 	for first := true; c.dec.PeekKind() != ']'; first = false {
-		if !first {
-			c.out = append(c.out, ',')
+		if !first && c.signed {
+			c.write(',')
 		}
 		if err := c.value(); err != nil {
 			return err
 		}
 	}
-	c.out = append(c.out, ']')
-	_, err := c.dec.ReadToken()
-	return err
+	c.write(']')
+	return c.leave()
 }
 
-func (c *canonicalizer) object() error {
-	c.out = append(c.out, '{')
-	var members []member
+// object reads the next value, which must be an object, and lets each read the
+// values of its members; each gets the name in canonical form, without quotes.
+func (c *canonicalizer) object(each func(name []byte) error) error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	c.write('{')
+	begin := len(c.out)
 	sorted := true
-	for c.dec.PeekKind() != '}' {
-		if len(members) > 0 {
-			c.out = append(c.out, ',')
+	var before, m member
+	n := 0
+	for ; c.dec.PeekKind() != '}'; n++ {
+		if n > 0 {
+			c.write(',')
 		}
-		m := member{start: len(c.out)}
+		m = member{start: len(c.out)}
 		name, err := c.dec.ReadValue()
 		if err != nil {
 			return err
 		}
+		c.nameLen = len(name)
 		if err := c.scalar(name); err != nil {
 			return err
 		}
 		m.nameEnd = len(c.out)
-		c.out = append(c.out, ':')
-		if err := c.value(); err != nil {
+		if n > 0 {
+			order := c.compare(before, m)
+			if order == 0 {
+				return c.twice(m)
+			}
+			sorted = sorted && order < 0
+		}
+		before = m
+		c.write(':')
+		if err := each(c.out[m.start+1 : m.nameEnd-1]); err != nil {
 			return err
 		}
-		m.end = len(c.out)
-		if n := len(members); n > 0 && c.compare(members[n-1], m) > 0 {
-			sorted = false
+		if !c.signed {
+			c.out = c.out[:m.nameEnd+1]
 		}
-		members = append(members, m)
 	}
 	if !sorted {
-		if c.moves -= members[len(members)-1].end - members[0].start; c.moves < 0 {
-			return errors.New("members are out of order too deeply")
+		if err := c.sort(begin, n); err != nil {
+			return err
 		}
-		c.sort(members)
 	}
-	c.out = append(c.out, '}')
+	c.sorted = sorted
+	c.write('}')
+	return c.leave()
+}
+
+// enter reads the beginning of an object or array.
+func (c *canonicalizer) enter() error {
+	if c.depth++; c.signed && c.depth > c.limit {
+		return fmt.Errorf("values nest deeper than %d", c.limit)
+	}
 	_, err := c.dec.ReadToken()
 	return err
 }
 
-// compare orders members by name. Names are compared without their escapes:
-// canonical order is that of the strings, not of their encoded form.
+// leave reads the end of an object or array.
+func (c *canonicalizer) leave() error {
+	c.depth--
+	_, err := c.dec.ReadToken()
+	return err
+}
+
+func (c *canonicalizer) twice(m member) error {
+	return fmt.Errorf("duplicate object member name %.64q", c.out[m.start+1:m.nameEnd-1])
+}
+
+// sort brings the n members of an object, which begin at begin and end with what
+// has been written, into canonical order.
+func (c *canonicalizer) sort(begin, n int) error {
+	size := len(c.out) - begin
+	if c.moves -= size; c.signed && c.moves < 0 {
+		return errors.New("members are out of order too deeply")
+	}
+	c.split(begin, n)
+	slices.SortFunc(c.members, c.compare)
+	for i := 1; i < len(c.members); i++ {
+		if c.compare(c.members[i-1], c.members[i]) == 0 {
+			return c.twice(c.members[i])
+		}
+	}
+	if !c.signed {
+		return nil
+	}
+	c.own()
+	c.spare = slices.Grow(c.spare[:0], size)
+	for i, m := range c.members {
+		if i > 0 {
+			c.spare = append(c.spare, ',')
+		}
+		c.spare = append(c.spare, c.out[m.start:m.end]...)
+	}
+	copy(c.out[begin:], c.spare)
+	return nil
+}
+
+// compare orders members by name. Canonical order is that of the names, not of
+// their escaped form.
 func (c *canonicalizer) compare(a, b member) int {
-	return bytes.Compare(unescape(c.out[a.start+1:a.nameEnd-1]), unescape(c.out[b.start+1:b.nameEnd-1]))
+	return compareEscaped(c.out[a.start+1:a.nameEnd-1], c.out[b.start+1:b.nameEnd-1])
+}
+
+// compareEscaped compares two strings in which quotes and backslashes are
+// escaped, and nothing else.
+func compareEscaped(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	if n == len(a) || n == len(b) {
+		return cmp.Compare(len(a), len(b))
+	}
+	// Where they part, a backslash begins an escape unless it is escaped itself.
+	escaped := false
+	for i := n; i > 0 && a[i-1] == '\\'; i-- {
+		escaped = !escaped
+	}
+	at := func(s []byte) byte {
+		if s[n] == '\\' && !escaped {
+			return s[n+1]
+		}
+		return s[n]
+	}
+	return cmp.Compare(at(a), at(b))
+}
+
+// split finds the n members of the object that begin at begin and end with what
+// has been written.
+func (c *canonicalizer) split(begin, n int) {
+	c.members = slices.Grow(c.members[:0], n)
+	m := member{start: begin}
+	depth := 0
+	for i := begin; i < len(c.out); i++ {
+		switch c.out[i] {
+		case '"':
+			i += len(leadingString(c.out[i:])) - 1
+			if m.nameEnd == 0 {
+				m.nameEnd = i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			if depth == 0 {
+				m.end = i
+				c.members = append(c.members, m)
+				m = member{start: i + 1}
+			}
+		}
+	}
+	m.end = len(c.out)
+	c.members = append(c.members, m)
 }
 
 // unescape undoes the two escapes of canonical JSON.
@@ -125,49 +251,57 @@ func unescape(s []byte) []byte {
 	return out
 }
 
-func (c *canonicalizer) sort(members []member) {
-	begin := members[0].start
-	end := members[len(members)-1].end
-	slices.SortFunc(members, c.compare)
-	c.spare = c.spare[:0]
-	for i, m := range members {
-		if i > 0 {
-			c.spare = append(c.spare, ',')
-		}
-		c.spare = append(c.spare, c.out[m.start:m.end]...)
+// own makes out a copy that may be changed.
+func (c *canonicalizer) own() {
+	if !c.shared {
+		return
 	}
-	copy(c.out[begin:end], c.spare)
+	own := make([]byte, len(c.out), cap(c.out))
+	copy(own, c.out)
+	c.out, c.shared = own, false
 }
 
+// write appends to what has been written.
+func (c *canonicalizer) write(v ...byte) {
+	if n := len(c.out); c.shared {
+		if bytes.HasPrefix(c.out[n:cap(c.out)], v) {
+			c.out = c.out[:n+len(v)]
+			return
+		}
+		c.own()
+	}
+	c.out = append(c.out, v...)
+}
+
+// scalar writes a string, number or literal in canonical form.
 func (c *canonicalizer) scalar(v jsontext.Value) error {
 	switch v.Kind() {
 	case '"':
 		if bytes.IndexByte(v, '\\') < 0 {
-			c.out = append(c.out, v...)
-			return nil
+			break
 		}
-		s, err := jsontext.AppendUnquote(nil, v)
+		text, err := jsontext.AppendUnquote(c.spare[:0], v)
 		if err != nil {
 			return err
 		}
-		c.out = append(c.out, '"')
-		for _, b := range s {
+		c.spare = text
+		c.write('"')
+		for _, b := range text {
 			if b == '"' || b == '\\' {
-				c.out = append(c.out, '\\')
+				c.write('\\')
 			}
-			c.out = append(c.out, b)
+			c.write(b)
 		}
-		c.out = append(c.out, '"')
+		c.write('"')
+		return nil
 	case '0':
 		if bytes.ContainsAny(v, ".eE") {
 			return errors.New("a number in the signed part is not an integer: it has no canonical form")
 		}
 		if string(v) == "-0" {
-			v = jsontext.Value("0")
+			v = v[1:]
 		}
-		c.out = append(c.out, v...)
-	default:
-		c.out = append(c.out, v...)
 	}
+	c.write(v...)
 	return nil
 }

@@ -18,18 +18,19 @@ import (
 // object members into canonical order: once for each level that is out of order.
 const maxMoves = 32
 
-// Parse checks raw as a metadata file of the kind and returns its document.
-// The document shares no memory with raw.
+// Parse checks raw as a metadata file of the kind and returns its document,
+// which takes raw over: nobody may change it any more.
 //
 // Errors are *tuferr.Error: endless_data if raw is longer than the limit,
 // not_a_repository if it is not even a JSON object with signatures and a signed
-// part, malformed for everything else. Parse is safe for concurrent use.
+// part, malformed for everything else. Parse is safe for concurrent use. Its time
+// and its memory are linear in the length of raw, whatever raw is.
 func Parse(kind Kind, raw []byte, lim Limits) (*Doc, error) {
 	lim = lim.withDefaults()
 	if max := lim.Bytes(kind); int64(len(raw)) > max {
 		return nil, tuferr.New(protocol.CodeEndlessData, "%d bytes, more than the limit of %d", len(raw), max)
 	}
-	d := &Doc{Kind: kind, Raw: bytes.Clone(raw)}
+	d := &Doc{Kind: kind, Raw: raw}
 	sum := sha256.Sum256(raw)
 	d.SHA256 = hex.EncodeToString(sum[:])
 	if err := d.parse(lim); err != nil {
@@ -54,50 +55,41 @@ func looksLikeMetadata(raw []byte) bool {
 
 // parse fills the document from its raw bytes.
 func (d *Doc) parse(lim Limits) error {
-	dec := jsontext.NewDecoder(bytes.NewReader(d.Raw))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(d.Raw), jsontext.AllowDuplicateNames(true))
 	if dec.PeekKind() != '{' {
 		return errors.New("not a JSON object")
 	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	var signatures, signed jsontext.Value
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return err
-		}
+	file := canonicalizer{dec: dec}
+	var signatures jsontext.Value
+	var signed *signedPart
+	err := file.object(func(name []byte) (err error) {
 		start := dec.InputOffset()
-		switch name.String() {
+		switch string(name) {
 		case "signed":
-			c := canonicalizer{dec: dec, limit: lim.Depth, moves: maxMoves * len(d.Raw), out: make([]byte, 0, len(d.Raw))}
-			if err := c.value(); err != nil {
+			if signed != nil {
+				return errors.New("signed stands twice")
+			}
+			if signed, err = d.readSignedPart(dec, lim); err != nil {
 				return fmt.Errorf("signed: %w", err)
 			}
-			d.Canonical = c.out
-			signed = trimColon(d.Raw[start:dec.InputOffset()])
 		case "signatures":
-			v, err := dec.ReadValue()
-			if err != nil {
-				return err
-			}
-			signatures = v.Clone()
+			err = file.value()
+			signatures = trimColon(d.Raw[start:dec.InputOffset()])
 		default:
-			if err := dec.SkipValue(); err != nil {
-				return err
-			}
+			err = file.value()
 		}
-	}
-	if _, err := dec.ReadToken(); err != nil {
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the JSON object")
 	}
-	if d.Canonical == nil || signatures == nil {
+	if signed == nil || signatures == nil {
 		return errors.New("not an object with signatures and a signed part")
 	}
-	if err := d.readSignatures(signatures, lim); err != nil {
+	if d.Signatures, err = readSignatures(signatures, lim); err != nil {
 		return err
 	}
 	return d.readSigned(signed, lim)

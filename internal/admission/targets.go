@@ -2,11 +2,10 @@ package admission
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -38,69 +37,49 @@ func (t Targets) Paths() iter.Seq[string] {
 
 // Find returns the description of a target file, or nil if it is not listed.
 func (t Targets) Find(path string) *Target {
+	want := []byte(path)
 	i, found := sort.Find(len(t.at), func(i int) int {
-		return bytes.Compare([]byte(path), unquote(leadingString(t.raw[t.at[i]:])))
+		return bytes.Compare(want, unquote(leadingString(t.raw[t.at[i]:])))
 	})
 	if !found {
 		return nil
 	}
 	member := t.raw[t.at[i]:]
 	dec := jsontext.NewDecoder(bytes.NewBuffer(trimColon(member[len(leadingString(member)):])))
-	target, err := readTarget(dec)
-	if err != nil {
-		return nil // Never: the entry has been admitted.
+	var w struct {
+		Length int64             `json:"length"`
+		Hashes map[string]string `json:"hashes"`
+		Custom jsontext.Value    `json:"custom"`
+	}
+	if err := json.UnmarshalDecode(dec, &w, jsontext.AllowDuplicateNames(true)); err != nil {
+		// Never: the entry was held against the schema. The path is listed, with
+		// nothing that a file could match.
+		return &Target{}
+	}
+	for algorithm, digest := range w.Hashes {
+		w.Hashes[algorithm] = strings.ToLower(digest)
+	}
+	target := &Target{Length: w.Length, Hashes: w.Hashes}
+	if w.Custom.Kind() == '{' {
+		target.Custom = w.Custom
 	}
 	return target
 }
 
-// readTarget decodes one entry.
-func readTarget(dec *jsontext.Decoder) (*Target, error) {
-	var w *wireTarget
-	if err := json.UnmarshalDecode(dec, &w, jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, err
+// sortNames sorts the places of names in raw by the names.
+func sortNames(raw []byte, at []int) {
+	type named struct {
+		name []byte
+		at   int
 	}
-	if w == nil || w.Length == nil || *w.Length < 0 {
-		return nil, errors.New("want an object with a length of at least 0")
+	list := make([]named, len(at))
+	for i, at := range at {
+		list[i] = named{unquote(leadingString(raw[at:])), at}
 	}
-	hashes, err := readHashes(w.Hashes)
-	if err != nil {
-		return nil, err
+	slices.SortFunc(list, func(a, b named) int { return bytes.Compare(a.name, b.name) })
+	for i := range list {
+		at[i] = list[i].at
 	}
-	t := &Target{Length: *w.Length, Hashes: hashes}
-	switch w.Custom.Kind() {
-	case '{':
-		t.Custom = w.Custom
-	case 'n', 0:
-	default:
-		return nil, errors.New("custom: want an object")
-	}
-	return t, nil
-}
-
-// readTargetList checks every entry of the targets object and makes the index.
-func readTargetList(raw jsontext.Value) (Targets, error) {
-	t := Targets{raw: raw}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))
-	if dec.PeekKind() != '{' {
-		return t, errors.New("targets: want an object")
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return t, err
-	}
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadValue()
-		if err != nil {
-			return t, err
-		}
-		t.at = append(t.at, int(dec.InputOffset())-len(name))
-		if _, err := readTarget(dec); err != nil {
-			return t, fmt.Errorf("targets.%s: %w", leadingString(raw[t.at[len(t.at)-1]:]), err)
-		}
-	}
-	slices.SortFunc(t.at, func(a, b int) int {
-		return bytes.Compare(unquote(leadingString(raw[a:])), unquote(leadingString(raw[b:])))
-	})
-	return t, nil
 }
 
 // leadingString returns the JSON string that v, which is valid, begins with.

@@ -1,11 +1,11 @@
 package admission
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -15,42 +15,18 @@ import (
 // The wire types mirror the specification's objects. Pointers and raw values
 // tell an absent field from a null one: null never stands for an object, a
 // list, a string or a number. Field names match exactly, unlike encoding/json.
+// Lists stay raw, to be read no further than their limit.
 type (
-	wireSigned struct {
-		Type               *string              `json:"_type"`
-		SpecVersion        *string              `json:"spec_version"`
-		Version            *int64               `json:"version"`
-		Expires            *string              `json:"expires"`
-		ConsistentSnapshot jsontext.Value       `json:"consistent_snapshot"`
-		Keys               map[string]*wireKey  `json:"keys"`
-		Roles              map[string]*wireRole `json:"roles"`
-		Meta               map[string]*wireMeta `json:"meta"`
-		Targets            jsontext.Value       `json:"targets"`
-		Delegations        jsontext.Value       `json:"delegations"`
-	}
 	wireKey struct {
-		Type   *string                   `json:"keytype"`
-		Scheme *string                   `json:"scheme"`
-		Value  map[string]jsontext.Value `json:"keyval"`
+		Type   *string `json:"keytype"`
+		Scheme *string `json:"scheme"`
+		Value  *struct {
+			Public jsontext.Value `json:"public"`
+		} `json:"keyval"`
 	}
 	wireRole struct {
-		KeyIDs    []*string `json:"keyids"`
-		Threshold *int      `json:"threshold"`
-	}
-	wireMeta struct {
-		Version *int64         `json:"version"`
-		Length  jsontext.Value `json:"length"`
-		Hashes  jsontext.Value `json:"hashes"`
-	}
-	wireTarget struct {
-		Length *int64             `json:"length"`
-		Hashes map[string]*string `json:"hashes"`
-		Custom jsontext.Value     `json:"custom"`
-	}
-	wireDelegations struct {
-		Keys     map[string]*wireKey `json:"keys"`
-		Roles    jsontext.Value      `json:"roles"`
-		Succinct jsontext.Value      `json:"succinct_roles"`
+		KeyIDs    jsontext.Value `json:"keyids"`
+		Threshold *int           `json:"threshold"`
 	}
 	wireDelegated struct {
 		wireRole         `json:",inline"`
@@ -72,19 +48,72 @@ type (
 
 var errMissing = errors.New("missing or null")
 
-func (d *Doc) readSignatures(raw jsontext.Value, lim Limits) error {
-	var wire []*wireSignature
+// unmarshal decodes a value of the file. No member stands twice in it: that has
+// been checked.
+func unmarshal(raw jsontext.Value, into any) error {
+	return json.Unmarshal(raw, into, jsontext.AllowDuplicateNames(true))
+}
+
+// eachMember calls each for the members of an object, which errors call label,
+// until it fails. The values are parts of raw.
+func eachMember(label string, raw jsontext.Value, each func(name string, v jsontext.Value) error) error {
+	switch raw.Kind() {
+	case 0, 'n':
+		return fmt.Errorf("%s: %w", label, errMissing)
+	case '{':
+	default:
+		return fmt.Errorf("%s: want an object", label)
+	}
+	var name string
+	return eachValue(raw, func(i int, v jsontext.Value) error {
+		if i%2 == 0 {
+			name = string(unquote(v))
+			return nil
+		}
+		return each(name, v)
+	})
+}
+
+// eachElement calls each for the elements of a list, which errors call label,
+// until it fails. The values are parts of raw.
+func eachElement(label string, raw jsontext.Value, each func(i int, v jsontext.Value) error) error {
 	if raw.Kind() != '[' {
-		return errors.New("signatures: not a list")
+		return fmt.Errorf("%s: want a list", label)
 	}
-	if err := json.Unmarshal(raw, &wire); err != nil {
-		return fmt.Errorf("signatures: %w", err)
+	return eachValue(raw, each)
+}
+
+func eachValue(raw jsontext.Value, each func(i int, v jsontext.Value) error) error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))
+	if _, err := dec.ReadToken(); err != nil {
+		return err
 	}
-	if len(wire) > lim.Signatures {
-		return fmt.Errorf("signatures: %d entries, more than the limit of %d", len(wire), lim.Signatures)
+	for i := 0; ; i++ {
+		if k := dec.PeekKind(); k == '}' || k == ']' {
+			return nil
+		}
+		v, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		end := int(dec.InputOffset())
+		if err := each(i, raw[end-len(v):end]); err != nil {
+			return err
+		}
 	}
-	seen := make(map[string]bool, len(wire))
-	for i, s := range wire {
+}
+
+func readSignatures(raw jsontext.Value, lim Limits) ([]Signature, error) {
+	var list []Signature
+	seen := map[string]bool{}
+	err := eachElement("signatures", raw, func(i int, v jsontext.Value) error {
+		if i == lim.Signatures {
+			return fmt.Errorf("signatures: more than the limit of %d", lim.Signatures)
+		}
+		var s *wireSignature
+		if err := unmarshal(v, &s); err != nil {
+			return fmt.Errorf("signatures[%d]: %w", i, err)
+		}
 		if s == nil || s.KeyID == nil || s.Sig == nil {
 			return fmt.Errorf("signatures[%d]: keyid and sig must be strings", i)
 		}
@@ -96,45 +125,53 @@ func (d *Doc) readSignatures(raw jsontext.Value, lim Limits) error {
 		if err != nil {
 			sig = nil
 		}
-		d.Signatures = append(d.Signatures, Signature{KeyID: *s.KeyID, Sig: sig})
-	}
-	return nil
+		list = append(list, Signature{KeyID: *s.KeyID, Sig: sig})
+		return nil
+	})
+	return list, err
 }
 
 // specVersion is major version 1 in two or three numeric groups, as semver.
 var specVersion = regexp.MustCompile(`^1(\.[0-9]+){1,2}([-+][0-9A-Za-z.+-]+)?$`)
 
-func (d *Doc) readSigned(raw jsontext.Value, lim Limits) error {
-	var s wireSigned
-	if raw.Kind() != '{' {
+func (d *Doc) readSigned(p *signedPart, lim Limits) error {
+	if p.members == nil {
 		return errors.New("signed: not an object")
 	}
-	// The canonicalizer has refused duplicate names already.
-	if err := json.Unmarshal(raw, &s, jsontext.AllowDuplicateNames(true)); err != nil {
-		return fmt.Errorf("signed: %w", err)
+	var typ, spec, expires *string
+	var version *int64
+	for _, m := range []struct {
+		name string
+		into any
+	}{{"_type", &typ}, {"spec_version", &spec}, {"version", &version}, {"expires", &expires}} {
+		if v := p.members[m.name]; v != nil {
+			if err := unmarshal(v, m.into); err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
+			}
+		}
 	}
 	switch {
-	case s.Type == nil || *s.Type != string(d.Kind):
+	case typ == nil || *typ != string(d.Kind):
 		return fmt.Errorf("_type: want %q", d.Kind)
-	case s.SpecVersion == nil || !specVersion.MatchString(*s.SpecVersion):
+	case spec == nil || !specVersion.MatchString(*spec):
 		return errors.New("spec_version: want a version 1 of the specification")
-	case s.Version == nil || *s.Version < 1:
+	case version == nil || *version < 1:
 		return errors.New("version: want an integer of at least 1")
-	case s.Expires == nil:
+	case expires == nil:
 		return fmt.Errorf("expires: %w", errMissing)
 	}
-	expires, err := parseTime(*s.Expires)
+	at, err := parseTime(*expires)
 	if err != nil {
 		return fmt.Errorf("expires: %w", err)
 	}
-	d.SpecVersion, d.Version, d.Expires = *s.SpecVersion, *s.Version, expires
+	d.SpecVersion, d.Version, d.Expires = *spec, *version, at
 	switch d.Kind {
 	case KindRoot:
-		return d.readRoot(&s, lim)
+		return d.readRoot(p, lim)
 	case KindTargets:
-		return d.readTargets(&s, lim)
+		return d.readTargets(p, lim)
 	default:
-		return d.readMeta(&s)
+		return d.readMeta(p)
 	}
 }
 
@@ -148,22 +185,30 @@ func parseTime(s string) (time.Time, error) {
 	return t, nil
 }
 
-func (d *Doc) readRoot(s *wireSigned, lim Limits) error {
-	root := &Root{Roles: make(map[string]Role, len(s.Roles))}
-	var err error
-	if root.Keys, err = readKeys(s.Keys, lim); err != nil {
+func (d *Doc) readRoot(p *signedPart, lim Limits) (err error) {
+	root := &Root{Roles: map[string]Role{}}
+	if root.Keys, err = readKeys("keys", p.members["keys"], lim); err != nil {
 		return err
 	}
-	if v := s.ConsistentSnapshot; v != nil {
+	if v := p.members["consistent_snapshot"]; v != nil {
 		if k := v.Kind(); k != 't' && k != 'f' {
 			return errors.New("consistent_snapshot: want a boolean")
 		}
 		root.ConsistentSnapshot = v.Kind() == 't'
 	}
-	for name, w := range s.Roles {
-		if root.Roles[name], err = w.role(lim); err != nil {
+	err = eachMember("roles", p.members["roles"], func(name string, v jsontext.Value) error {
+		var w *wireRole
+		err := unmarshal(v, &w)
+		if err == nil {
+			root.Roles[name], err = w.role(lim)
+		}
+		if err != nil {
 			return fmt.Errorf("roles.%s: %w", name, err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, k := range []Kind{KindRoot, KindTimestamp, KindSnapshot, KindTargets} {
 		if _, ok := root.Roles[string(k)]; !ok {
@@ -174,158 +219,125 @@ func (d *Doc) readRoot(s *wireSigned, lim Limits) error {
 	return nil
 }
 
-func readKeys(wire map[string]*wireKey, lim Limits) (map[string]Key, error) {
-	if wire == nil {
-		return nil, fmt.Errorf("keys: %w", errMissing)
-	}
-	if len(wire) > lim.Keys {
-		return nil, fmt.Errorf("keys: %d entries, more than the limit of %d", len(wire), lim.Keys)
-	}
-	keys := make(map[string]Key, len(wire))
-	for id, w := range wire {
+func readKeys(label string, raw jsontext.Value, lim Limits) (map[string]Key, error) {
+	keys := map[string]Key{}
+	err := eachMember(label, raw, func(id string, v jsontext.Value) error {
+		if len(keys) == lim.Keys {
+			return fmt.Errorf("%s: more than the limit of %d", label, lim.Keys)
+		}
+		var w *wireKey
+		if err := unmarshal(v, &w); err != nil {
+			return fmt.Errorf("%s.%.16q: %w", label, id, err)
+		}
 		if w == nil || w.Type == nil || w.Scheme == nil || w.Value == nil {
-			return nil, fmt.Errorf("keys.%.16q: want keytype, scheme and keyval", id)
+			return fmt.Errorf("%s.%.16q: want keytype, scheme and keyval", label, id)
 		}
 		k := Key{Type: *w.Type, Scheme: *w.Scheme}
 		// A key without a public part is not malformed metadata: it is a key
 		// that cannot count.
-		if v := w.Value["public"]; v.Kind() == '"' {
-			if err := json.Unmarshal(v, &k.Public); err != nil {
-				return nil, err
-			}
+		if v := w.Value.Public; v.Kind() == '"' {
+			k.Public = string(unquote(v))
 		}
 		keys[id] = k
-	}
-	return keys, nil
+		return nil
+	})
+	return keys, err
 }
 
 func (w *wireRole) role(lim Limits) (Role, error) {
 	if w == nil {
 		return Role{}, errMissing
 	}
-	if w.KeyIDs == nil || len(w.KeyIDs) > lim.Keys {
-		return Role{}, errors.New("keyids: want a list of bounded length")
-	}
 	if w.Threshold == nil || *w.Threshold < 1 {
 		return Role{}, errors.New("threshold: want an integer of at least 1")
 	}
-	r := Role{Threshold: *w.Threshold, KeyIDs: make([]string, 0, len(w.KeyIDs))}
-	seen := make(map[string]bool, len(w.KeyIDs))
-	for i, id := range w.KeyIDs {
-		if id == nil {
-			return Role{}, fmt.Errorf("keyids[%d]: %w", i, errMissing)
+	r := Role{Threshold: *w.Threshold, KeyIDs: []string{}}
+	seen := map[string]bool{}
+	err := eachElement("keyids", w.KeyIDs, func(i int, v jsontext.Value) error {
+		if i == lim.Keys {
+			return fmt.Errorf("keyids: more than the limit of %d", lim.Keys)
 		}
-		if !seen[*id] { // Once more adds nothing but work.
-			seen[*id] = true
-			r.KeyIDs = append(r.KeyIDs, *id)
+		if v.Kind() != '"' {
+			return fmt.Errorf("keyids[%d]: want a string", i)
 		}
-	}
-	return r, nil
+		id := string(unquote(v))
+		if !seen[id] { // Once more adds nothing but work.
+			seen[id] = true
+			r.KeyIDs = append(r.KeyIDs, id)
+		}
+		return nil
+	})
+	return r, err
 }
 
-func (d *Doc) readMeta(s *wireSigned) error {
-	if s.Meta == nil {
-		return fmt.Errorf("meta: %w", errMissing)
+func (d *Doc) readMeta(p *signedPart) error {
+	switch {
+	case p.members["meta"].Kind() != '{':
+		return errors.New("meta: want an object")
+	case p.fault != nil:
+		return p.fault
 	}
-	d.Meta = make(map[string]MetaFile, len(s.Meta))
-	for name, w := range s.Meta {
-		m, err := w.metaFile()
-		if err != nil {
-			return fmt.Errorf("meta.%s: %w", name, err)
-		}
-		d.Meta[name] = m
-	}
+	d.Meta = p.meta
 	if _, ok := d.Meta["snapshot.json"]; d.Kind == KindTimestamp && (!ok || len(d.Meta) != 1) {
 		return errors.New("meta: timestamp must describe snapshot.json and nothing else")
 	}
 	return nil
 }
 
-func (w *wireMeta) metaFile() (MetaFile, error) {
-	m := MetaFile{Length: -1}
-	if w == nil || w.Version == nil || *w.Version < 1 {
-		return m, errors.New("version: want an integer of at least 1")
+func (d *Doc) readTargets(p *signedPart, lim Limits) error {
+	switch {
+	case p.members["targets"].Kind() != '{':
+		return errors.New("targets: want an object")
+	case p.fault != nil:
+		return p.fault
 	}
-	m.Version = *w.Version
-	if w.Length != nil {
-		if err := json.Unmarshal(w.Length, &m.Length); err != nil || w.Length.Kind() != '0' || m.Length < 0 {
-			return m, errors.New("length: want an integer of at least 0")
-		}
+	d.Targets = Targets{raw: d.Raw, at: p.targets}
+	if raw := p.members["delegations"]; raw != nil {
+		return d.readDelegations(raw, lim)
 	}
-	if w.Hashes == nil {
-		return m, nil
-	}
-	var hashes map[string]*string
-	if err := json.Unmarshal(w.Hashes, &hashes); err != nil {
-		return m, fmt.Errorf("hashes: %w", err)
-	}
-	var err error
-	m.Hashes, err = readHashes(hashes)
-	return m, err
-}
-
-func readHashes(wire map[string]*string) (map[string]string, error) {
-	if len(wire) == 0 {
-		return nil, errors.New("hashes: want at least one")
-	}
-	hashes := make(map[string]string, len(wire))
-	for algorithm, digest := range wire {
-		if digest == nil {
-			return nil, fmt.Errorf("hashes.%s: %w", algorithm, errMissing)
-		}
-		hashes[algorithm] = strings.ToLower(*digest)
-	}
-	return hashes, nil
-}
-
-func (d *Doc) readTargets(s *wireSigned, lim Limits) error {
-	if s.Targets == nil {
-		return fmt.Errorf("targets: %w", errMissing)
-	}
-	var err error
-	if d.Targets, err = readTargetList(s.Targets); err != nil {
-		return err
-	}
-	if s.Delegations == nil {
-		return nil
-	}
-	return d.readDelegations(s.Delegations, lim)
+	return nil
 }
 
 func (d *Doc) readDelegations(raw jsontext.Value, lim Limits) error {
-	var w wireDelegations
-	if raw.Kind() != '{' {
-		return errors.New("delegations: want an object")
-	}
-	if err := json.Unmarshal(raw, &w); err != nil {
-		return fmt.Errorf("delegations: %w", err)
-	}
-	keys, err := readKeys(w.Keys, lim)
+	members := map[string]jsontext.Value{}
+	err := eachMember("delegations", raw, func(name string, v jsontext.Value) error {
+		switch name {
+		case "keys", "roles", "succinct_roles":
+			members[name] = v
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("delegations.%w", err)
+		return err
+	}
+	keys, err := readKeys("delegations.keys", members["keys"], lim)
+	if err != nil {
+		return err
 	}
 	d.Delegations = &Delegations{Keys: keys}
+	roles, succinct := members["roles"], members["succinct_roles"]
 	switch {
-	case w.Roles.Kind() == '[' && w.Succinct == nil:
-		return d.Delegations.readRoles(w.Roles, lim)
-	case w.Succinct.Kind() == '{' && w.Roles == nil:
-		return d.Delegations.readSuccinct(w.Succinct, lim)
+	case roles.Kind() == '[' && succinct == nil:
+		return d.Delegations.readRoles(roles, lim)
+	case succinct.Kind() == '{' && roles == nil:
+		return d.Delegations.readSuccinct(succinct, lim)
 	}
 	return errors.New("delegations: want exactly one of roles and succinct_roles")
 }
 
 func (d *Delegations) readRoles(raw jsontext.Value, lim Limits) error {
-	var wire []*wireDelegated
-	if err := json.Unmarshal(raw, &wire); err != nil {
-		return fmt.Errorf("delegations.roles: %w", err)
-	}
-	if len(wire) > lim.Roles {
-		return fmt.Errorf("delegations.roles: %d entries, more than the limit of %d", len(wire), lim.Roles)
-	}
-	seen := make(map[string]bool, len(wire))
-	d.Roles = make([]DelegatedRole, 0, len(wire))
-	for i, w := range wire {
-		r, err := w.delegated(lim)
+	seen := map[string]bool{}
+	d.Roles = []DelegatedRole{}
+	return eachElement("delegations.roles", raw, func(i int, v jsontext.Value) error {
+		if i == lim.Roles {
+			return fmt.Errorf("delegations.roles: more than the limit of %d", lim.Roles)
+		}
+		var w *wireDelegated
+		var r DelegatedRole
+		err := unmarshal(v, &w)
+		if err == nil {
+			r, err = w.delegated(lim)
+		}
 		if err != nil {
 			return fmt.Errorf("delegations.roles[%d]: %w", i, err)
 		}
@@ -334,8 +346,8 @@ func (d *Delegations) readRoles(raw jsontext.Value, lim Limits) error {
 		}
 		seen[r.Name] = true
 		d.Roles = append(d.Roles, r)
-	}
-	return nil
+		return nil
+	})
 }
 
 func (w *wireDelegated) delegated(lim Limits) (DelegatedRole, error) {
@@ -357,13 +369,11 @@ func (w *wireDelegated) delegated(lim Limits) (DelegatedRole, error) {
 	if w.Paths != nil && w.PathHashPrefixes != nil {
 		return r, errors.New("want only one of paths and path_hash_prefixes")
 	}
-	if r.Paths, err = readStrings(w.Paths); err != nil {
-		return r, fmt.Errorf("paths: %w", err)
+	if r.Paths, err = readStrings("paths", w.Paths); err != nil {
+		return r, err
 	}
-	if r.PathHashPrefixes, err = readStrings(w.PathHashPrefixes); err != nil {
-		return r, fmt.Errorf("path_hash_prefixes: %w", err)
-	}
-	return r, nil
+	r.PathHashPrefixes, err = readStrings("path_hash_prefixes", w.PathHashPrefixes)
+	return r, err
 }
 
 func checkRoleName(name string) error {
@@ -376,27 +386,32 @@ func checkRoleName(name string) error {
 	return nil
 }
 
-func readStrings(raw jsontext.Value) ([]string, error) {
+// readStrings reads a list of strings, which has no limit but the file's.
+func readStrings(label string, raw jsontext.Value) ([]string, error) {
 	if raw == nil {
 		return nil, nil
 	}
-	var wire []*string
-	if err := json.Unmarshal(raw, &wire); err != nil || raw.Kind() != '[' {
-		return nil, errors.New("want a list of strings")
-	}
-	list := make([]string, len(wire))
-	for i, s := range wire {
-		if s == nil {
-			return nil, errors.New("want a list of strings")
+	n := 0
+	err := eachElement(label, raw, func(_ int, v jsontext.Value) error {
+		if n++; v.Kind() != '"' {
+			return fmt.Errorf("%s: want a list of strings", label)
 		}
-		list[i] = *s
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return list, nil
+	list := make([]string, 0, n)
+	err = eachElement(label, raw, func(_ int, v jsontext.Value) error {
+		list = append(list, string(unquote(v)))
+		return nil
+	})
+	return list, err
 }
 
 func (d *Delegations) readSuccinct(raw jsontext.Value, lim Limits) error {
 	var w wireSuccinct
-	if err := json.Unmarshal(raw, &w); err != nil {
+	if err := unmarshal(raw, &w); err != nil {
 		return fmt.Errorf("delegations.succinct_roles: %w", err)
 	}
 	role, err := w.role(lim)
