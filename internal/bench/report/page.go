@@ -7,7 +7,7 @@ import (
 
 // Head says when it was measured and how often.
 func (r *Report) Head() string {
-	return fmt.Sprintf("%s, medians of %d rounds", r.Date.Format("2 January 2006"), r.Rounds)
+	return fmt.Sprintf("%s, medians over rounds: %d", r.Date.Format("2 January 2006"), r.Rounds)
 }
 
 const page = `# Benchmarks
@@ -21,7 +21,8 @@ Look at the ratios: a number alone is of its machine.
 
 ## Goals
 
-A ratio that a goal bounds is of ` + "`ragnos-tuf`" + ` in mode auto to the client named.
+Ours is mode auto. Measured is the ratio to the client named, or the figure itself where none is; what a bound adds in ms has
+been taken off first.
 
 %s
 ## What is measured
@@ -29,7 +30,7 @@ A ratio that a goal bounds is of ` + "`ragnos-tuf`" + ` in mode auto to the clie
 - **go-tuf** and **python-tuf** are the libraries' own clients with default settings, in a few lines: internal/bench/plain-go and
   internal/bench/plain.py. **ragnos** is ` + "`ragnos-tuf download`" + ` in each mode; it writes durably (fsync), the others do not.
   **floor** is curl, fetching the same files one after another over one connection, and sha256sum of them.
-- All four groups are over repositories that the benchmark makes (Ed25519 keys, consistent snapshots; the plugin has 10 kB) and
+- All groups are over repositories that the benchmark makes (Ed25519 keys, consistent snapshots; the plugin has 10 kB) and
   serves from a process of its own, with ETag and Range as an ordinary server of static files does. Each repository, and each
   client's program, has been read once before it is measured.
 - Except in the last group every measurement is a new process. The clients take turns, in another order each round. After each

@@ -88,7 +88,7 @@ func TestPlot(t *testing.T) {
 
 func TestMarkdown(t *testing.T) {
 	text := sample().Markdown()
-	require.Contains(t, text, "2 January 2026, medians of 3 rounds")
+	require.Contains(t, text, "2 January 2026, medians over rounds: 3")
 	require.Contains(t, text, "## Loopback\n")
 	require.Contains(t, text, "## 20 ms round trip\n\nNot measured: no root.\n")
 	require.NotContains(t, text, "%!")
