@@ -10,6 +10,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
+	"github.com/ragnos-labs/vault-tuf/internal/targets"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -36,6 +37,7 @@ const (
 	DefaultMaxRoots        = 1024
 	DefaultMaxRoles        = 64
 	DefaultMaxMetadataAge  = 24 * time.Hour
+	DefaultMaxDownloads    = targets.DefaultMaxDownloads
 )
 
 // HTTPOptions configure the HTTP stack: deadlines, retries, credentials.
@@ -88,6 +90,9 @@ type Options struct {
 	// MaxRoots bounds the new root versions of one refresh, MaxRoles the
 	// delegated roles visited in search of one target.
 	MaxRoots, MaxRoles int
+	// MaxDownloads bounds the targets that are fetched at the same time; others
+	// wait for their turn.
+	MaxDownloads int
 	// Limits bound metadata files.
 	Limits Limits
 	// HTTP configures the HTTP stack.
@@ -129,7 +134,8 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxRoots, DefaultMaxRoots)
 	setDefault(&o.MaxRoles, DefaultMaxRoles)
 	setDefault(&o.MaxMetadataAge, DefaultMaxMetadataAge)
-	if o.EngineTimeout < 0 || o.BreakerCoolDown < 0 || o.RefreshInterval < 0 || o.MaxRoots < 0 || o.MaxRoles < 0 {
+	setDefault(&o.MaxDownloads, DefaultMaxDownloads)
+	if o.EngineTimeout < 0 || o.BreakerCoolDown < 0 || o.RefreshInterval < 0 || o.MaxRoots < 0 || o.MaxRoles < 0 || o.MaxDownloads < 0 {
 		return o, tuferr.New(protocol.CodeUsage, "options: a duration or bound is negative")
 	}
 	if o.Logger == nil {

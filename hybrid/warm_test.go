@@ -2,6 +2,7 @@ package hybrid
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -212,4 +213,48 @@ func TestWarmClientUnderLoad(t *testing.T) {
 	}
 	cancel()
 	all.Wait()
+}
+
+// TestMaxDownloads bounds what is fetched at the same time.
+func TestMaxDownloads(t *testing.T) {
+	const most = 3
+	w := newWorld(t)
+	var names []string
+	for i := range 2 * most {
+		name := fmt.Sprintf("plugins/many/%d", i)
+		w.repo.AddTarget("targets", name, fmt.Append(nil, i), nil)
+		names = append(names, name)
+	}
+	w.repo.Publish("targets")
+	c := w.client(ModeAuto, func(o *Options) { o.MaxDownloads = most; o.RefreshInterval = time.Hour })
+	var now, peak atomic.Int32
+	var once sync.Once
+	full := make(chan struct{})
+	for i := range names {
+		file := fmt.Sprintf("targets/plugins/many/%s.%d", tuftest.SHA256(fmt.Append(nil, i)), i)
+		w.server.On(file, func(x *tuftest.Exchange) {
+			n := now.Add(1)
+			for old := peak.Load(); n > old && !peak.CompareAndSwap(old, n); old = peak.Load() {
+			}
+			if n == most {
+				once.Do(func() { close(full) })
+			}
+			<-full
+			now.Add(-1)
+			tuftest.File(x)
+		})
+	}
+	var all sync.WaitGroup
+	for _, name := range names {
+		all.Go(func() {
+			_, err := c.VerifyAndDownloadPlugin(context.Background(), name, DownloadOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, most, peak.Load())
+	_, err := New(Options{MaxDownloads: -1})
+	require.ErrorIs(t, err, ErrUsage)
 }
