@@ -22,7 +22,7 @@
 //
 // Before anything else the worker writes
 //
-//	{"hello":{"protocol":1,"pid":4711,"python":"3.11.7","tuf":"7.0.1","securesystemslib":"1.6.0","cryptography":"50.0.2"}}
+//	{"hello":{"protocol":2,"pid":4711,"python":"3.11.7","tuf":"7.0.1","securesystemslib":"1.6.0","cryptography":"50.0.2"}}
 //
 // A host that does not speak that protocol version says so and kills the
 // worker. A worker that cannot work writes, instead of the greeting,
@@ -45,30 +45,48 @@
 //	method    params           result
 //	ping      –                {}
 //	cancel    {"id":N}         {}; request N is then answered with code cancelled
-//	init      [TUFParams]      {"version":N} of the root, checked but not kept
+//	init      [TUFParams]      {"version":N} of the trusted root, checked
 //	refresh   [TUFParams]      [TUFResult]
 //	lookup    [TUFParams]      [TUFResult] with answers for params.targets
 //	list      [TUFParams]      [TUFResult], every reachable role verified
 //	shutdown  –                {}; the worker then exits with 0
 //
-// The worker keeps nothing between two requests. At the end of its standard
-// input it exits at once, whatever it is doing: the host is gone.
+// At the end of its standard input the worker exits at once, whatever it is
+// doing: the host is gone.
 //
 // # Files (worker to host and back)
 //
 // The worker opens no file and no connection. While a request runs it asks the
 // host for metadata, one file after another:
 //
-//	{"id":1,"event":"fetch","fetch":{"seq":1,"role":"root","version":2,"length":512000}}
-//	{"fetched":{"id":1,"seq":1,"data":"eyJzaWduYXR1cmVzIj…"}}
-//	{"fetched":{"id":1,"seq":1,"error":{"code":"not_found","class":"not_found","message":"…"}}}
+//	{"id":1,"event":"fetch","fetch":{"seq":2,"role":"root","version":2,"length":512000}}
+//	{"fetched":{"id":1,"seq":2,"data":"eyJzaWduYXR1cmVzIj…"}}
+//	{"fetched":{"id":1,"seq":2,"error":{"code":"not_found","class":"not_found","message":"…"}}}
 //
 // seq counts the fetches of one request from 1. "local":true asks for the
 // trusted copy instead of the repository's; not_found then means there is none.
-// version is absent where the file name has no version. not_found for a root
-// version means that the trusted root is the newest. Any other error ends the
-// request: the worker replies with that same error, detail.verified added. A
-// file without data and without error is empty.
+// The first fetch of every request is the one of the trusted root, local and
+// without a version; only it asks for that. version is absent where the file
+// name has no version. not_found for a root version means that the trusted root
+// is the newest. Any other error ends the request: the worker replies with that
+// same error, detail.verified added. A file without data, same and error is
+// empty.
+//
+// # What the worker keeps
+//
+// The worker may keep files that it has verified, and that their bytes have been
+// verified, from one request to the next, within a bound. When it asks for a
+// file of which it keeps a likely version it says so with the SHA-256 of those
+// bytes, in lower-case hex:
+//
+//	{"id":1,"event":"fetch","fetch":{"seq":3,"role":"timestamp","local":true,"have":"9f86d0…"}}
+//	{"fetched":{"id":1,"seq":3,"same":true}}
+//
+// If the file that the host would send has that very digest it may answer "same"
+// instead of sending it; otherwise it answers as if there were no "have". The
+// host keeps no account of what a worker has, and a worker may forget at any
+// time. What was kept changes no answer: everything that does not follow from
+// the bytes alone is judged anew in each request.
 //
 // # Errors
 //
@@ -86,7 +104,7 @@ package protocol
 import "encoding/json"
 
 // Version is the protocol version of this package.
-const Version = 1
+const Version = 2
 
 // Limits of the protocol. A frame beyond them is a violation.
 const (
@@ -161,6 +179,9 @@ type Fetch struct {
 	Version int64  `json:"version,omitempty"`
 	Length  int64  `json:"length,omitempty"`
 	Local   bool   `json:"local,omitempty"`
+	// Have is the lower-case hex SHA-256 of the bytes that the worker already
+	// has, if it has any.
+	Have string `json:"have,omitempty"`
 }
 
 // FetchedFrame is the host's answer to a [Fetch].
@@ -170,16 +191,16 @@ type FetchedFrame struct {
 
 // Fetched carries the bytes of one file, or why there are none.
 type Fetched struct {
-	ID    int64  `json:"id"`
-	Seq   int64  `json:"seq"`
-	Data  []byte `json:"data,omitempty"`
+	ID   int64  `json:"id"`
+	Seq  int64  `json:"seq"`
+	Data []byte `json:"data,omitempty"`
+	// Same tells that the bytes are those that the worker said it has.
+	Same  bool   `json:"same,omitempty"`
 	Error *Error `json:"error,omitempty"`
 }
 
 // TUFParams are the parameters of init, refresh, lookup and list.
 type TUFParams struct {
-	// Root is the trusted root metadata, raw.
-	Root []byte `json:"root"`
 	// ReferenceTime is the fixed update start time (specification, 5.1).
 	ReferenceTime string `json:"reference_time"`
 	// Targets are the target paths to look up.

@@ -118,6 +118,9 @@ func meaning(m protocol.Message) map[string]any {
 		if m.Fetch.Local {
 			all["local"] = true
 		}
+		if m.Fetch.Have != "" {
+			all["have"] = m.Fetch.Have
+		}
 		return all
 	case m.OK != nil:
 		all := map[string]any{"kind": "reply", "id": m.ID, "ok": *m.OK}

@@ -1,49 +1,53 @@
 #!/usr/bin/env python3
 """The python-tuf client of RAGnos Vault TUF, in one file.
 
-`python-tuf-client.py worker` is the long-lived process that a Go host feeds over
-NDJSON; the wire format is documented in protocol/doc.go. It opens no file and no
-connection. `python-tuf-client.py init|refresh|download|list` is a client of its own with
-python-tuf's transport and disk state. Both judge with python-tuf's ngclient, tightened where
-that leaves the specification: thresholds count distinct keys, keys that cannot
-count do no harm, and path patterns are globs as glob(7) has them.
+`python-tuf-client.py worker [BYTES]` is the long-lived process that a Go host feeds over
+NDJSON, with a bound of its address space; the wire format is documented in protocol/doc.go.
+It opens no file and no connection. `python-tuf-client.py init|refresh|download|list` is a
+client of its own with python-tuf's transport and disk state. Both judge with python-tuf's
+ngclient, tightened where that leaves the specification: thresholds count distinct keys, keys
+that cannot count do no harm, and path patterns are globs as glob(7) has them.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
-import binascii
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import logging
 import os
 import queue
 import re
-import resource
-import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-PROTOCOL = 1
+if TYPE_CHECKING:
+    import argparse
+
+PROTOCOL = 2
 MAX_LINE = 96 << 20
 MAX_LOG_MESSAGE = 32 << 10
 MAX_IN_FLIGHT = 16
 MAX_NAME = 4096
 READ_SIZE = 1 << 20
+# How much memory the verified metadata that is kept may take.
+KEPT_BYTES = 96 << 20
+KEPT_NAMES = 4096
+MAX_VOUCHERS = 64
 
 # Class and exit code of every error code used here, as in protocol.Codes.
 CODES = {
@@ -108,12 +112,14 @@ class Output:
 def positive(text: str) -> int:
     """Parse a command line number above zero."""
     if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be above zero")
+        raise ValueError(text)
     return value
 
 
 def command_line() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line, which a worker does not need."""
+    import argparse
+
     base = os.environ.get("RAGNOS_TUF_REPO_URL", "http://localhost:8080").rstrip("/")
     parser = argparse.ArgumentParser(
         prog="python-tuf-client.py",
@@ -161,29 +167,22 @@ def command_line() -> argparse.ArgumentParser:
     download = commands.add_parser("download", help="download and verify targets")
     download.add_argument("names", nargs="+", metavar="NAME", help="target path")
     commands.add_parser("list", help="list every target that can be downloaded")
-    worker = commands.add_parser("worker", help="serve a Go host over standard input and output")
-    worker.add_argument(
-        "--memory-limit",
-        type=positive,
-        metavar="BYTES",
-        help="bound of the address space (RLIMIT_AS)",
-    )
-    worker.add_argument(
-        "--cleanup",
-        type=Path,
-        metavar="DIR",
-        help="directory to remove when the host shuts the worker down or dies",
-    )
     return parser
 
 
-ARGS = command_line().parse_args() if __name__ == "__main__" else None
-WORKER = ARGS is not None and ARGS.command == "worker"
+MAIN = __name__ == "__main__"
+WORKER = MAIN and sys.argv[1:2] == ["worker"]
+ARGS = command_line().parse_args() if MAIN and not WORKER else None
 # Standard output belongs to the protocol alone: whatever an import prints goes to stderr.
 OUTPUT = Output(os.dup(1))
 if WORKER:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    # The host fetches. Without python-tuf's own fetcher no urllib3, socket or ssl is imported:
+    # the worker has nothing to open a connection with, and starts a third faster.
+    offline = ModuleType("tuf.ngclient.urllib3_fetcher")
+    vars(offline)["Urllib3Fetcher"] = type("Urllib3Fetcher", (), {})
+    sys.modules[offline.__name__] = offline
 
 
 def unusable(why: str) -> NoReturn:
@@ -197,7 +196,6 @@ try:
     import cryptography
     import securesystemslib
     import tuf
-    import urllib3
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
@@ -223,7 +221,7 @@ try:
     from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
     from tuf.ngclient.config import EnvelopeType
 except ImportError as _cause:
-    if ARGS is None:
+    if not MAIN:
         raise
     unusable(str(_cause))
 
@@ -453,21 +451,116 @@ def reads_back(data: bytes) -> bool:
         return False
 
 
+class Document:
+    """The bytes of a metadata file, and what has been found out about these very bytes.
+
+    `vouchers` holds, for each delegator whose threshold of keys signed the file, the digest of
+    the delegator's bytes and the name that it gives the role. Nothing but these two and the
+    file's own bytes decides about a signature, so a success need not be worked out twice,
+    neither in one request nor in two. A failure is never noted. All that depends on anything
+    else (versions, expiry, what others announce of length, hashes and version, who delegates
+    which path) python-tuf judges anew in each request.
+    """
+
+    def __init__(self, data: bytes, sha256: str) -> None:
+        self.data = data
+        self.sha256 = sha256
+        self.vouchers: set[tuple[str, str]] = set()
+        # Shared between requests. Neither python-tuf's client nor this file changes it.
+        self.parsed: Metadata[Any] | None = None
+
+    def parse(self) -> Metadata[Any]:
+        """Return what python-tuf reads in the bytes."""
+        return self.parsed or Metadata[Any].from_bytes(self.data)
+
+    def vouch(self, voucher: tuple[str, str]) -> None:
+        """Note that enough keys of a delegator signed the file."""
+        if len(self.vouchers) >= MAX_VOUCHERS:
+            self.vouchers.clear()
+        self.vouchers.add(voucher)
+
+
+def weight(data: bytes, parsed: bool) -> int:
+    """Estimate from above what a document takes in memory: JSON's marks tell of objects."""
+    marks = len(data) - len(data.translate(None, b":,[{")) if parsed else 0
+    return (16 << 10) + len(data) + 96 * marks
+
+
+class Store:
+    """Keeps documents that were verified, by digest. Those not used for longest go first.
+
+    What is too large to be kept as python-tuf's objects is kept without them.
+    """
+
+    def __init__(self, limit: int = KEPT_BYTES) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[Document, int]] = OrderedDict()
+        self._last: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self.weight = 0
+
+    def get(self, digest: str) -> Document | None:
+        """Return the document of that digest."""
+        with self._lock:
+            if digest not in self._kept:
+                return None
+            self._kept.move_to_end(digest)
+            return self._kept[digest][0]
+
+    def last(self, role: str, version: int) -> Document | None:
+        """Return the last document kept of a role, of that version if it is not 0."""
+        with self._lock:
+            digest = self._last.get((role, version), "")
+        return self.get(digest)
+
+    def keep(self, role: str, document: Document, parsed: Metadata[Any]) -> None:
+        """Keep a document that has been verified as a role's."""
+        known = self.get(document.sha256)
+        if known is None:
+            size = weight(document.data, parsed=True)
+            if size <= self._limit:
+                document.parsed = parsed
+            else:
+                size = weight(document.data, parsed=False)
+            self._add(document, size)
+        elif known is not document:  # two requests have met it for the first time
+            for voucher in document.vouchers:
+                known.vouch(voucher)
+        with self._lock:
+            for name in ((role, 0), (role, parsed.signed.version)):
+                self._last[name] = document.sha256
+                self._last.move_to_end(name)
+            while len(self._last) > KEPT_NAMES:
+                self._last.popitem(last=False)
+
+    def _add(self, document: Document, size: int) -> None:
+        with self._lock:
+            if document.sha256 in self._kept:
+                return
+            self._kept[document.sha256] = document, size
+            self.weight += size
+            while self.weight > self._limit:
+                self.weight -= self._kept.popitem(last=False)[1][1]
+
+
 S = TypeVar("S", bound=Signed)
 
 
 class JudgedSet(TrustedMetadataSet):
     """A TrustedMetadataSet that records what it verified and says why it refused."""
 
-    def __init__(self, root: bytes, start: datetime) -> None:
+    def __init__(self, root: bytes, start: datetime, store: Store) -> None:
         self.verified: list[dict[str, Any]] = []
-        self._digests: dict[int, tuple[Signed, str]] = {}
+        self._store = store
+        # By the identity of what was parsed, which they hold on to.
+        self._documents: dict[int, tuple[Document, Metadata[Any]]] = {}
         self.role = Root.type
         try:
             super().__init__(root, EnvelopeType.METADATA)
         except tufexc.RepositoryError as e:
             raise self._refusal(e, root, None, False) from e
         self.reference_time = start
+        self._store.keep(Root.type, *self._documents[id(self.root)])
 
     def update_root(self, data: bytes) -> Root:
         return self._judge(Root.type, Root.type, data, partial(super().update_root, data))
@@ -487,13 +580,43 @@ class JudgedSet(TrustedMetadataSet):
         """Never shortcut by name: one delegator's name may stand for two different files."""
         return False
 
-    def mark(self, role: str) -> str:
-        """Return the SHA-256 of the current version of a role, "" for the bootstrap root."""
-        return self._digests.get(id(self[role]), (None, ""))[1]
+    def document(self, role: str) -> Document:
+        """Return the document that is the current version of a role."""
+        return self._documents[id(self[role])][0]
 
     def hold(self, role: str, signed: Signed) -> None:
         """Make one verified version of a role the current one."""
         self._trusted_set[role] = signed
+
+    def _load_trusted_root(self, data: bytes) -> None:
+        self._load_data = self._read  # type: ignore[assignment]
+        super()._load_trusted_root(data)
+
+    def _read(
+        self,
+        kind: type[S],
+        data: bytes,
+        delegator: Root | Targets | None = None,
+        role: str | None = None,
+    ) -> tuple[S, bytes, dict[str, Signature]]:
+        """Do what python-tuf's _load_from_metadata does, but nothing twice for the same bytes."""
+        digest = hashlib.sha256(data).hexdigest()
+        document = self._store.get(digest) or Document(data, digest)
+        parsed = document.parse()
+        signed: S = parsed.signed
+        if signed.type != kind.type:
+            raise tufexc.RepositoryError(f"Expected '{kind.type}', got '{signed.type}'")
+        self._documents[id(signed)] = document, parsed
+        payload = b""
+        if delegator is not None:
+            voucher = (self._documents[id(delegator)][0].sha256, role or kind.type)
+            if voucher not in document.vouchers:
+                payload = parsed.signed_bytes
+                delegator.verify_delegate(voucher[1], payload, parsed.signatures)
+                document.vouch(voucher)
+        if kind is Root and not payload:
+            payload = parsed.signed_bytes  # python-tuf verifies a root's own signatures itself
+        return signed, payload, parsed.signatures
 
     def _judge(self, role: str, delegator: str, data: bytes, update: Callable[[], S]) -> S:
         self.role = role
@@ -504,10 +627,15 @@ class JudgedSet(TrustedMetadataSet):
             raise  # python-tuf keeps the timestamp it has
         except tufexc.RepositoryError as e:
             raise self._refusal(e, data, before, self.get(role) is not before) from e
-        digest = hashlib.sha256(data).hexdigest()
-        self._digests[id(signed)] = (signed, digest)
+        document, parsed = self._documents[id(signed)]
+        self._store.keep(role, document, parsed)
         self.verified.append(
-            {"role": role, "delegator": delegator, "version": signed.version, "sha256": digest}
+            {
+                "role": role,
+                "delegator": delegator,
+                "version": signed.version,
+                "sha256": document.sha256,
+            }
         )
         return signed
 
@@ -561,22 +689,25 @@ class JudgingUpdater(Updater):
 
     def __init__(
         self,
-        root: bytes,
-        start: datetime,
+        judged: JudgedSet,
         limits: Limits,
         metadata_dir: Path,
         metadata_url: str,
         fetcher: FetcherInterface | None = None,
     ) -> None:
-        self.judged = JudgedSet(root, start)
+        self.judged = judged
         self._limits = limits
         self._last_root = self.judged.root.version + limits.roots
         self._loaded: dict[tuple[str, str, str], Targets] = {}
         self.walked: list[str] = []
         super().__init__(
-            str(metadata_dir), metadata_url, fetcher=fetcher, config=limits.config(), bootstrap=root
+            str(metadata_dir),
+            metadata_url,
+            fetcher=fetcher,
+            config=limits.config(),
+            bootstrap=judged.document(Root.type).data,
         )
-        self._trusted_set = self.judged
+        self._trusted_set = judged
 
     def _download_metadata(self, rolename: str, length: int, version: int | None = None) -> bytes:
         self.judged.role = rolename
@@ -593,7 +724,7 @@ class JudgingUpdater(Updater):
             self.walked.append(role)
         # Another delegator may have vouched for another file of the same parent role since,
         # so what was verified is kept under the very bytes of its delegator.
-        place = (role, parent_role, self.judged.mark(parent_role))
+        place = (role, parent_role, self.judged.document(parent_role).sha256)
         targets = self._loaded.get(place)
         if targets is None:
             if f"{role}.json" not in self.judged.snapshot.meta:
@@ -621,7 +752,7 @@ class JudgingUpdater(Updater):
                 stack.pop()
                 continue
             self.judged.hold(parent, delegator)
-            place = (name, parent, self.judged.mark(parent))
+            place = (name, parent, self.judged.document(parent).sha256)
             if place in seen:
                 continue
             if len(seen) >= self._limits.roles:
@@ -671,12 +802,13 @@ def tripwires() -> list[str]:
             "update_delegated_targets",
             "contains",
             "get",
+            "_load_trusted_root",
         ),
         Root: ("get_verification_result", "verify_delegate"),
         Targets: ("get_verification_result", "verify_delegate"),
         Key: ("from_dict", "to_dict", "verify_signature"),
         DelegatedRole: ("_is_target_in_pathpattern",),
-        FetcherInterface: ("_fetch", "download_file"),
+        FetcherInterface: ("_fetch", "download_bytes"),
     }
     missing = [
         f"{owner.__name__}.{name}"
@@ -688,7 +820,7 @@ def tripwires() -> list[str]:
     names = code.co_names if code is not None else ()
     missing += [
         f"TrustedMetadataSet.{name}"
-        for name in ("reference_time", "_trusted_set")
+        for name in ("reference_time", "_trusted_set", "_load_data", "_load_trusted_root")
         if name not in names
     ]
     known = UpdaterConfig.__dataclass_fields__
@@ -706,7 +838,8 @@ KINDS = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
 class HostRequest:
     """One running request: its deadline, its cancellation and its questions to the host."""
 
-    def __init__(self, output: Output, number: int, deadline_ms: int) -> None:
+    def __init__(self, output: Output, number: int, deadline_ms: int, store: Store) -> None:
+        self.store = store
         self._output = output
         self._number = number
         self._left = deadline_ms / 1000 if deadline_ms else None
@@ -728,14 +861,24 @@ class HostRequest:
         """Ask the host for a file; None if there is none. Waiting does not use up the deadline."""
         self._step()
         self._sequence += 1
-        fetch = {"seq": self._sequence, "role": role, "version": version, "length": length}
+        kept = self.store.last(role, version)
+        fetch = {
+            "seq": self._sequence,
+            "role": role,
+            "version": version,
+            "length": length,
+            "local": local,
+            "have": kept and kept.sha256,
+        }
         fetch = {name: value for name, value in fetch.items() if value}
-        if local:
-            fetch["local"] = True
         self._output.send({"id": self._number, "event": "fetch", "fetch": fetch})
         answer = self._receive()
         self._since = time.monotonic()
         error = answer.get("error")
+        if error is None and answer.get("same"):
+            if kept is None:
+                raise FailedError("engine_internal", "the host names a file that is not kept")
+            return kept.data
         if error is None:
             return base64.b64decode(answer.get("data") or "", validate=True)
         if not isinstance(error, dict) or not isinstance(error.get("code"), str):
@@ -774,23 +917,26 @@ class HostFetcher(FetcherInterface):
             raise tufexc.DownloadHTTPError(f"the repository has no {url}", 404)
         return iter([data])
 
-    @contextlib.contextmanager
-    def download_file(self, url: str, max_length: int) -> Iterator[IO[bytes]]:
-        data = b"".join(self._fetch(url))
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        data = next(self._fetch(url))
         if len(data) > max_length:
             why = f"{url} has {len(data)} bytes, the limit is {max_length}"
             raise tufexc.DownloadLengthMismatchError(why)
-        yield io.BytesIO(data)
+        return data
 
 
 class HostedUpdater(JudgingUpdater):
     """A JudgingUpdater that is fed by the host and keeps nothing: it touches no disk."""
 
-    def __init__(self, request: HostRequest, root: bytes, start: datetime, limits: Limits) -> None:
+    def __init__(self, request: HostRequest, start: datetime, limits: Limits) -> None:
+        root = request.fetch(Root.type, 0, 0, local=True)
+        if root is None:
+            raise FailedError("usage", "there is no trusted root")
         self._request = request
         self._source = HostFetcher(request)
         # A path below a file cannot exist: python-tuf finds no root history there.
-        super().__init__(root, start, limits, Path(os.devnull, "none"), "", self._source)
+        judged = JudgedSet(root, start, request.store)
+        super().__init__(judged, limits, Path(os.devnull, "none"), "", self._source)
 
     def _load_local_metadata(self, rolename: str) -> bytes:
         self.judged.role = rolename
@@ -841,8 +987,8 @@ def serve(request: HostRequest, method: str, params: dict[str, Any]) -> dict[str
     """Run one request for metadata and return its reply, without the id."""
     updater: HostedUpdater | None = None
     try:
-        root, start, limits = parse_params(params)
-        updater = HostedUpdater(request, root, start, limits)
+        start, limits = parse_params(params)
+        updater = HostedUpdater(request, start, limits)
         result = judge(updater, method, params.get("targets") or [])
         return {"ok": True, "result": result}
     except Exception as e:  # every failure has an answer
@@ -863,13 +1009,8 @@ def role_at_start(error: Exception) -> str:
     return Root.type if isinstance(error, RefusedError) else ""
 
 
-def parse_params(params: dict[str, Any]) -> tuple[bytes, datetime, Limits]:
+def parse_params(params: dict[str, Any]) -> tuple[datetime, Limits]:
     """Check the parameters of a request for metadata."""
-    try:
-        root = base64.b64decode(params.get("root") or "", validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        root = b""
-    require(root != b"", "root is not base64 of a file")
     targets, lengths = params.get("targets"), params.get("lengths")
     targets, lengths = [] if targets is None else targets, {} if lengths is None else lengths
     require(isinstance(targets, list) and all(map(is_text, targets)), "targets is no list of paths")
@@ -880,7 +1021,7 @@ def parse_params(params: dict[str, Any]) -> tuple[bytes, datetime, Limits]:
     require(is_count(params.get("max_roles"), 1), "max_roles is no bound")
     known = {kind: lengths[kind] for kind in KINDS if kind in lengths}
     limits = Limits(params["max_roots"], params["max_roles"], known)
-    return root, parse_time(params.get("reference_time")), limits
+    return parse_time(params.get("reference_time")), limits
 
 
 def judge(updater: HostedUpdater, method: str, targets: list[str]) -> dict[str, Any]:
@@ -925,6 +1066,7 @@ def parse_frame(line: bytes) -> dict[str, Any]:
     fetched = frame.get("fetched")
     if fetched is not None:
         sound = isinstance(fetched, dict) and isinstance(fetched.get("data") or "", str)
+        sound = sound and isinstance(fetched.get("same") or False, bool)
         if not sound or not all(is_count(fetched.get(name), 1) for name in ("id", "seq")):
             raise ViolationError("fetched is no answer to a fetch")
         return frame
@@ -945,7 +1087,9 @@ def read_lines(fd: int) -> Iterator[bytes]:
         while (end := buffer.find(b"\n", start)) >= 0:
             if end >= MAX_LINE:
                 break
-            yield bytes(buffer[:end])
+            with memoryview(buffer) as view:
+                line = bytes(view[:end])
+            yield line
             del buffer[: end + 1]
             start = 0
         if len(buffer) >= MAX_LINE:
@@ -961,6 +1105,7 @@ class Worker:
         self._output = output
         self._lock = threading.Lock()
         self._running: dict[int, HostRequest] = {}
+        self._store = Store()
 
     def run(self) -> None:
         """Serve until the end of standard input or a shutdown. Raises ViolationError."""
@@ -993,7 +1138,7 @@ class Worker:
                 raise ViolationError(f"id {number} is in use")
             full = len(self._running) >= MAX_IN_FLIGHT
             if not full:
-                request = HostRequest(self._output, number, deadline_ms)
+                request = HostRequest(self._output, number, deadline_ms, self._store)
                 self._running[number] = request
         if full:
             self._refuse(number, "usage", f"more than {MAX_IN_FLIGHT} requests at a time")
@@ -1053,12 +1198,14 @@ def log_as_json() -> None:
     logging.getLogger("securesystemslib").handlers.clear()
 
 
-def work(args: argparse.Namespace) -> NoReturn:
-    """Greet the host, serve it, clean up and exit."""
+def work(memory_limit: int) -> NoReturn:
+    """Greet the host, serve it and exit."""
     log_as_json()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the host to handle
-    if args.memory_limit:
-        resource.setrlimit(resource.RLIMIT_AS, (args.memory_limit, args.memory_limit))
+    if memory_limit:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     status = 0
     try:
         OUTPUT.send(
@@ -1079,8 +1226,6 @@ def work(args: argparse.Namespace) -> NoReturn:
         logging.getLogger("worker").error("the host broke the protocol: %s", e)
     except OSError:
         status = CODES["cancelled"][1]
-    if args.cleanup is not None:
-        shutil.rmtree(args.cleanup, ignore_errors=True)
     # Not sys.exit: a thread that is still busy must not keep a dead host's worker alive.
     os._exit(status)
 
@@ -1127,13 +1272,15 @@ class OneShot:
 
     def error(self, error: BaseException) -> dict[str, Any]:
         """Return the error object for what went wrong."""
+        from urllib3.exceptions import HTTPError
+
         if isinstance(error, OutOfTimeError):
             return error_frame("timeout", f"not done within {self._args.timeout} s")
         if isinstance(error, KeyboardInterrupt):
             return error_frame("cancelled", "cancelled")
         if isinstance(error, tufexc.DownloadLengthMismatchError):
             return describe(error, self._role())
-        if isinstance(error, tufexc.DownloadError | urllib3.exceptions.HTTPError):
+        if isinstance(error, tufexc.DownloadError | HTTPError):
             code = "http_status" if isinstance(error, tufexc.DownloadHTTPError) else "unreachable"
             message = f"repository not accessible: {self._url}: {error.__cause__ or error}"
             return error_frame(code, message, self._role())
@@ -1159,11 +1306,11 @@ class OneShot:
             raise FailedError("no_root", f"{path} does not exist; give --root FILE once") from e
         start = datetime.now(timezone.utc)
         try:
-            JudgedSet(root, start)
+            judged = JudgedSet(root, start, Store())
         except RefusedError as e:
             raise FailedError("bad_root", f"{path} is no trusted root: {e}") from e
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return JudgingUpdater(root, start, Limits(), directory, self._args.metadata_url)
+        return JudgingUpdater(judged, Limits(), directory, self._args.metadata_url)
 
     def _refreshed(self) -> JudgingUpdater:
         self._updater = self._open()
@@ -1222,16 +1369,16 @@ def one_shot(args: argparse.Namespace) -> int:
     return 0
 
 
-def main(args: argparse.Namespace) -> int:
+def main() -> int:
     """Check what this file relies on and run the command."""
     missing = tripwires()
     if missing:
         unusable(f"python-tuf {tuf.__version__} lacks {', '.join(missing)}")
     harden()
-    if args.command == "worker":
-        work(args)
-    return one_shot(args)
+    if ARGS is None:
+        work(int(sys.argv[2]) if sys.argv[2:] else 0)
+    return one_shot(ARGS)
 
 
-if __name__ == "__main__" and ARGS is not None:
-    sys.exit(main(ARGS))
+if MAIN:
+    sys.exit(main())

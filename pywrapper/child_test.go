@@ -18,7 +18,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
-const hello = `{"hello":{"protocol":1,"pid":1,"python":"3","tuf":"7","securesystemslib":"1","cryptography":"1","unknown":[]}}`
+const hello = `{"hello":{"protocol":2,"pid":1,"python":"3","tuf":"7","securesystemslib":"1","cryptography":"1","unknown":[]}}`
 
 // child is the scripted worker. Its script is what it does instead of a greeting,
 // or "well"; the methods it is asked are what it does then.
@@ -30,9 +30,10 @@ type child struct {
 	cancel  map[int64]chan struct{}
 }
 
-func runChild(script string) {
-	raw, err := os.ReadFile(script)
-	if err != nil {
+func runChild(length string) {
+	n, _ := strconv.Atoi(length)
+	raw := make([]byte, n)
+	if _, err := io.ReadFull(os.Stdin, raw); err != nil {
 		os.Exit(99)
 	}
 	word, arg, _ := strings.Cut(string(raw), " ")
@@ -56,7 +57,7 @@ func (c *child) greet(word, arg string) bool {
 		c.say(hello)
 		return true
 	case "version":
-		c.say(`{"hello":{"protocol":2,"pid":1}}`)
+		c.say(`{"hello":{"protocol":1,"pid":1}}`)
 	case "silence":
 	case "half":
 		_, _ = os.Stdout.WriteString(`{"hello":{"proto`)

@@ -20,8 +20,9 @@ type Call struct {
 	// Fetch answers the worker's questions for files, one after another and
 	// from Seq 1 again if the request is asked once more of a fresh worker. Its
 	// context ends with the call, and the call does not return before it: Fetch
-	// must honour its context. Nil: a question is a protocol violation.
-	Fetch func(context.Context, protocol.Fetch) ([]byte, *protocol.Error)
+	// must honour its context. ID and Seq of its answer are filled in for it.
+	// Nil: a question is a protocol violation.
+	Fetch func(context.Context, protocol.Fetch) protocol.Fetched
 }
 
 // exchange is one request on its way through one worker.
@@ -110,17 +111,15 @@ func (x *exchange) run(ctx context.Context, over func()) (json.RawMessage, *Erro
 
 // fetch asks the caller for a file and encodes the answer.
 func (x *exchange) fetch(ctx context.Context, f *protocol.Fetch) []byte {
-	data, perr := x.call.Fetch(ctx, *f)
-	answer := protocol.Fetched{ID: x.id, Seq: f.Seq, Data: data, Error: perr}
-	if perr != nil {
-		answer.Data = nil
-	}
-	frame, err := encode(protocol.FetchedFrame{Fetched: answer}, x.w.s.maxLine)
+	answer := x.call.Fetch(ctx, *f)
+	answer.ID, answer.Seq = x.id, f.Seq
+	frame, err := encodeFetched(answer, x.w.s.maxLine)
 	if err != nil {
 		code := protocol.CodeUnrepresentable
-		answer.Data, answer.Error = nil, &protocol.Error{Code: code, Class: code.Class(), Message: err.Error(), Role: f.Role}
 		// Cannot fail: it is short.
-		frame, _ = encode(protocol.FetchedFrame{Fetched: answer}, x.w.s.maxLine)
+		frame, _ = encodeFetched(protocol.Fetched{ID: x.id, Seq: f.Seq, Error: &protocol.Error{
+			Code: code, Class: code.Class(), Message: err.Error(), Role: f.Role,
+		}}, x.w.s.maxLine)
 	}
 	return frame
 }

@@ -2,6 +2,7 @@ package pywrapper
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 )
 
 // keptBuffer is the size up to which a line buffer is used again.
-const keptBuffer = 1 << 20
+const keptBuffer = 64 << 10
 
 // lineReader reads lines of a bounded length. Memory grows with the line that
 // is there, never with the bound.
@@ -91,4 +92,24 @@ func encode(frame any, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes of %d", errLineTooLong, len(raw)+1, limit)
 	}
 	return append(raw, '\n'), nil
+}
+
+// encodeFetched writes the answer to a fetch. Its data may be as large as a
+// frame, so they are encoded straight into the frame, and never copied. Beside
+// an error there are none.
+func encodeFetched(f protocol.Fetched, limit int) ([]byte, error) {
+	data := f.Data
+	f.Data = nil
+	head, err := encode(protocol.FetchedFrame{Fetched: f}, limit)
+	if err != nil || f.Error != nil || len(data) == 0 {
+		return head, err
+	}
+	const end, before, after = "}}\n", `,"data":"`, `"` + "}}\n"
+	head = head[:len(head)-len(end)]
+	size := len(head) + len(before) + base64.StdEncoding.EncodedLen(len(data)) + len(after)
+	if size > limit {
+		return nil, fmt.Errorf("%w: %d bytes of %d", errLineTooLong, size, limit)
+	}
+	frame := append(append(make([]byte, 0, size), head...), before...)
+	return append(base64.StdEncoding.AppendEncode(frame, data), after...), nil
 }

@@ -22,8 +22,8 @@ import (
 // TestMain is also the scripted child (see child_test.go) and the host that is
 // killed (see real_test.go): the test binary is executed again as both.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 3 && os.Args[1] == "-I" {
-		runChild(os.Args[2])
+	if len(os.Args) > 4 && os.Args[1] == "-I" {
+		runChild(os.Args[4])
 	}
 	if os.Getenv(hostEnv) != "" {
 		runHost()

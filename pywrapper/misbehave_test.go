@@ -26,7 +26,7 @@ func TestBadStarts(t *testing.T) {
 		says   string
 		exit   int
 	}{
-		{"version", protocol.CodeWorkerUnavailable, "speaks version 2", -1},
+		{"version", protocol.CodeWorkerUnavailable, "speaks version 1", -1},
 		{"silence", protocol.CodeWorkerUnavailable, "did not say hello within", -1},
 		{"half", protocol.CodeWorkerUnavailable, "did not say hello within", -1},
 		{"garbage", protocol.CodeProtocol, "Traceback", -1},
@@ -184,9 +184,9 @@ func TestDuplicateReply(t *testing.T) {
 func TestFetchTwiceAtATime(t *testing.T) {
 	h := start(t, "well")
 	asked := `{"id":%[1]d,"event":"fetch","fetch":{"seq":1,"role":"a"}}` + "\n" + `{"id":%[1]d,"event":"fetch","fetch":{"seq":2,"role":"b"}}`
-	_, err := h.Call(t.Context(), Call{Method: "raw", Params: asked, Fetch: func(ctx context.Context, _ protocol.Fetch) ([]byte, *protocol.Error) {
+	_, err := h.Call(t.Context(), Call{Method: "raw", Params: asked, Fetch: func(ctx context.Context, _ protocol.Fetch) protocol.Fetched {
 		<-ctx.Done()
-		return nil, &protocol.Error{Code: protocol.CodeCancelled}
+		return protocol.Fetched{Error: &protocol.Error{Code: protocol.CodeCancelled}}
 	}})
 	require.Equal(t, protocol.CodeProtocol, asError(t, err).Code)
 }

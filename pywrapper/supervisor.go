@@ -352,8 +352,7 @@ func (s *Supervisor) closed() bool {
 // Close fails the calls in flight with [ErrClosed], asks the worker to shut
 // down, then terminates and at last kills its process group, within
 // Options.StopTimeout or at once when ctx ends. It returns when process,
-// goroutines, descriptors and the temporary directory are gone. Closing twice
-// does no harm. The error is not nil only if something could not be ended.
+// goroutines and descriptors are gone. Closing twice does no harm. The error is not nil only if something could not be ended.
 func (s *Supervisor) Close(ctx context.Context) error {
 	s.once.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr

@@ -59,16 +59,11 @@ func TestChildSeesOnlyWhatItNeeds(t *testing.T) {
 		k, v, _ := strings.Cut(kv, "=")
 		names[k] = v
 	}
-	for _, gone := range []string{"HTTPS_PROXY", "PYTHONPATH", "SECRET_TOKEN"} {
+	for _, gone := range []string{"HTTPS_PROXY", "PYTHONPATH", "SECRET_TOKEN", "HOME", "TMPDIR"} {
 		require.NotContains(t, names, gone)
 	}
-	dir := names["HOME"]
-	require.Equal(t, []string{"-I", filepath.Join(dir, "worker.py"), "worker", "--memory-limit", "12345", "--cleanup", dir}, got.Args)
-	require.Equal(t, dir, names["TMPDIR"])
-	require.Equal(t, dir, got.Dir)
-	info, err := os.Stat(dir)
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	require.Equal(t, []string{"-I", "-c", bootstrap, "3", "worker", "12345"}, got.Args)
+	require.Equal(t, "/", got.Dir)
 }
 
 func TestConcurrentCallers(t *testing.T) {
@@ -123,14 +118,14 @@ func TestFetch(t *testing.T) {
 	h := start(t, "well")
 	var mu sync.Mutex
 	var seen []protocol.Fetch
-	fetch := func(_ context.Context, f protocol.Fetch) ([]byte, *protocol.Error) {
+	fetch := func(_ context.Context, f protocol.Fetch) protocol.Fetched {
 		mu.Lock()
 		defer mu.Unlock()
 		seen = append(seen, f)
 		if f.Role == "missing" {
-			return []byte("never sent"), &protocol.Error{Code: protocol.CodeHTTPStatus, Class: protocol.ClassTransport}
+			return protocol.Fetched{Data: []byte("never sent"), Error: &protocol.Error{Code: protocol.CodeHTTPStatus, Class: protocol.ClassTransport}}
 		}
-		return []byte("bytes of " + f.Role), nil
+		return protocol.Fetched{ID: 4711, Seq: 4711, Data: []byte("bytes of " + f.Role)}
 	}
 	raw, err := h.Call(t.Context(), Call{Method: "fetch", Params: "a b", Fetch: fetch})
 	require.NoError(t, err)
@@ -156,8 +151,8 @@ func TestFetch(t *testing.T) {
 
 func TestFetchedTooBigForAFrame(t *testing.T) {
 	h := start(t, "well", func(s *Supervisor) { s.maxLine = 1 << 10 })
-	_, err := h.Call(t.Context(), Call{Method: "fetch", Params: "a", Fetch: func(context.Context, protocol.Fetch) ([]byte, *protocol.Error) {
-		return make([]byte, 2<<10), nil
+	_, err := h.Call(t.Context(), Call{Method: "fetch", Params: "a", Fetch: func(context.Context, protocol.Fetch) protocol.Fetched {
+		return protocol.Fetched{Data: make([]byte, 2<<10)}
 	}})
 	require.Equal(t, protocol.CodeUnrepresentable, asError(t, err).Code)
 	require.Equal(t, protocol.CodeUnrepresentable, h.fails(t, "echo", strings.Repeat("x", 2<<10)).Code)
@@ -168,9 +163,9 @@ func TestFetchedTooBigForAFrame(t *testing.T) {
 func TestTransportTimeIsNotTheWorkers(t *testing.T) {
 	h := start(t, "well", func(s *Supervisor) { s.slack = 0 })
 	_, err := h.Call(t.Context(), Call{Method: "fetch", Params: "slow", Timeout: 2 * time.Second,
-		Fetch: func(context.Context, protocol.Fetch) ([]byte, *protocol.Error) {
+		Fetch: func(context.Context, protocol.Fetch) protocol.Fetched {
 			time.Sleep(2200 * time.Millisecond) // longer than the worker may take
-			return []byte("x"), nil
+			return protocol.Fetched{Data: []byte("x")}
 		}})
 	require.NoError(t, err)
 }
@@ -179,11 +174,11 @@ func TestCancelEndsFetch(t *testing.T) {
 	h := start(t, "well", func(s *Supervisor) { s.cancelGrace = time.Millisecond })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	_, err := h.Call(ctx, Call{Method: "fetch", Params: "a", Fetch: func(ctx context.Context, _ protocol.Fetch) ([]byte, *protocol.Error) {
+	_, err := h.Call(ctx, Call{Method: "fetch", Params: "a", Fetch: func(ctx context.Context, _ protocol.Fetch) protocol.Fetched {
 		cancel()
 		<-ctx.Done()
 		close(ended)
-		return nil, &protocol.Error{Code: protocol.CodeCancelled, Class: protocol.ClassCancelled}
+		return protocol.Fetched{Error: &protocol.Error{Code: protocol.CodeCancelled, Class: protocol.ClassCancelled}}
 	}})
 	require.ErrorIs(t, err, context.Canceled)
 	select {
@@ -216,12 +211,12 @@ func TestEngineTimeoutSparesTheOthers(t *testing.T) {
 	marker := filepath.Join(t.TempDir(), "not-there")
 	go func() {
 		// Asks a question that is answered only when its first worker is gone.
-		_, err := h.Call(t.Context(), Call{Method: "fetch", Params: "a", Fetch: func(ctx context.Context, _ protocol.Fetch) ([]byte, *protocol.Error) {
+		_, err := h.Call(t.Context(), Call{Method: "fetch", Params: "a", Fetch: func(ctx context.Context, _ protocol.Fetch) protocol.Fetched {
 			if _, err := os.Stat(marker); err != nil {
 				_ = os.WriteFile(marker, nil, 0o600)
 				<-ctx.Done()
 			}
-			return []byte("x"), nil
+			return protocol.Fetched{Data: []byte("x")}
 		}})
 		other <- err
 	}()

@@ -19,11 +19,30 @@ import (
 // of a pipe may take to exit.
 const drainTime = time.Second
 
-// worker is one worker process, from its start to the removal of its directory.
+// bootstrap is all the code that a worker gets on its command line: it takes the
+// script, of as many bytes as its first argument says, from standard input before
+// the frames that follow. So the script lies in no file that somebody could change
+// or that a killed host would leave behind. The name in brackets keeps a traceback
+// from looking for the source in a file.
+const bootstrap = `import os, sys
+
+def script(left):
+    parts = []
+    while left:
+        part = os.read(0, left)
+        if not part:
+            os._exit(130)  # the host is gone
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+exec(compile(script(int(sys.argv.pop(1))), "<python-tuf-client.py>", "exec"))
+`
+
+// worker is one worker process, from its start to its end.
 type worker struct {
 	s       *Supervisor
 	cmd     *exec.Cmd
-	dir     string
 	stdin   *os.File
 	stdout  *os.File
 	stderr  *os.File
@@ -44,17 +63,13 @@ type worker struct {
 
 // spawn starts a worker process. Its greeting is not awaited.
 func (s *Supervisor) spawn() (*worker, error) {
-	dir, err := os.MkdirTemp("", "ragnos-tuf-worker-")
-	if err != nil {
-		return nil, err
-	}
 	w := &worker{
-		s: s, dir: dir, log: newStderrLog(s.log),
+		s: s, log: newStderrLog(s.log),
 		writes: make(chan []byte), exited: make(chan struct{}), dead: make(chan struct{}),
 		greeted: make(chan *protocol.Message, 1), requests: map[int64]*exchange{},
 	}
 	if err := w.exec(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, err
 	}
 	var readers sync.WaitGroup
 	readers.Go(func() { w.read() })
@@ -64,24 +79,20 @@ func (s *Supervisor) spawn() (*worker, error) {
 	return w, nil
 }
 
-// exec writes the script and starts the process with three pipes.
+// exec starts the process with three pipes.
 func (w *worker) exec() error {
 	o := w.s.o
 	python, err := exec.LookPath(o.Python)
 	if err != nil {
 		return err
 	}
-	// A relative path would be looked up in the worker's own directory.
+	// A relative path would be looked up in the worker's directory.
 	if python, err = filepath.Abs(python); err != nil {
 		return err
 	}
-	script := filepath.Join(w.dir, "worker.py")
-	if err := os.WriteFile(script, o.Script, 0o600); err != nil {
-		return err
-	}
-	w.cmd = exec.Command(python, "-I", script, "worker",
-		"--memory-limit", strconv.FormatInt(o.MemoryLimit, 10), "--cleanup", w.dir)
-	w.cmd.Dir, w.cmd.Env = w.dir, environment(w.dir)
+	w.cmd = exec.Command(python, "-I", "-c", bootstrap,
+		strconv.Itoa(len(o.Script)), "worker", strconv.FormatInt(o.MemoryLimit, 10))
+	w.cmd.Dir, w.cmd.Env = "/", environment()
 	ownGroup(w.cmd)
 
 	var pipes [3][2]*os.File // of descriptors 0, 1, 2: read end, write end
@@ -107,12 +118,9 @@ func (w *worker) exec() error {
 }
 
 // environment is all that a worker gets to see: no proxies, no PYTHON variables,
-// no secrets.
-func environment(dir string) []string {
-	env := []string{
-		"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1",
-		"HOME=" + dir, "TMPDIR=" + dir, "TEMP=" + dir, "TMP=" + dir,
-	}
+// no secrets, and no directory to write to.
+func environment() []string {
+	env := []string{"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1"}
 	for _, name := range systemEnv {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
@@ -134,9 +142,6 @@ func (w *worker) wait(readers *sync.WaitGroup) {
 	_, _ = w.stdout.SetReadDeadline(deadline), w.stderr.SetReadDeadline(deadline)
 	readers.Wait()
 	_, _, _ = w.stdin.Close(), w.stdout.Close(), w.stderr.Close()
-	if err := os.RemoveAll(w.dir); err != nil {
-		w.s.log.Warn("the worker's directory cannot be removed", "path", w.dir, "error", err)
-	}
 	w.s.ended(w)
 	close(w.dead)
 }
@@ -171,18 +176,18 @@ func (w *worker) usable() bool {
 	return !w.ending
 }
 
-// write hands frames to the worker. A worker that does not read blocks only
-// this goroutine; closing the pipe releases it.
+// write hands the script and then frames to the worker. A worker that does not
+// read blocks only this goroutine; closing the pipe releases it.
 func (w *worker) write() {
-	for {
+	for next := w.s.o.Script; ; {
+		if _, err := w.stdin.Write(next); err != nil {
+			w.killUnlessExiting(newError(protocol.CodeEngineCrash, "the python worker reads no more requests: %w", err))
+			return
+		}
 		select {
 		case <-w.exited:
 			return
-		case frame := <-w.writes:
-			if _, err := w.stdin.Write(frame); err != nil {
-				w.killUnlessExiting(newError(protocol.CodeEngineCrash, "the python worker reads no more requests: %w", err))
-				return
-			}
+		case next = <-w.writes:
 		}
 	}
 }

@@ -135,14 +135,17 @@ class Repo:
         """Answer a fetch of the worker."""
         version = f"{fetch['version']}." if fetch.get("version") else ""
         name = f"{version}{fetch['role']}.json"
-        data = self.local.get(fetch["role"]) if fetch.get("local") else self.files.get(name)
+        data = self.files.get(name)
+        if fetch.get("local"):
+            data = {"root": self.trusted_root, **self.local}.get(fetch["role"])
         if data is None:
             return {"error": {"code": "not_found", "class": "not_found", "message": name}}
+        if sha256(data) == fetch.get("have"):
+            return {"same": True}
         return {"data": base64.b64encode(data).decode()}
 
     def params(self, **more: Any) -> dict[str, Any]:
         return {
-            "root": base64.b64encode(self.trusted_root).decode(),
             "reference_time": NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "max_roots": 5,
             "max_roles": 8,
@@ -233,7 +236,7 @@ def repo() -> Repo:
 def shared_host() -> Iterator[Host]:
     """One worker for many requests: it keeps nothing between them."""
     host = Host(sys.executable, "-I", str(SCRIPT), "worker")
-    assert host.receive()["hello"]["protocol"] == 1
+    assert host.receive()["hello"]["protocol"] == 2
     yield host
     host.end()
 
@@ -242,7 +245,7 @@ def shared_host() -> Iterator[Host]:
 def host() -> Iterator[Host]:
     """A worker of one's own, greeted."""
     host = Host(sys.executable, "-I", str(SCRIPT), "worker")
-    assert host.receive()["hello"]["protocol"] == 1
+    assert host.receive()["hello"]["protocol"] == 2
     yield host
     host.end()
 

@@ -352,9 +352,6 @@ def test_an_empty_file_is_not_a_missing_one(shared_host: Host, repo: Repo) -> No
 @pytest.mark.parametrize(
     "change",
     [
-        {"root": "?"},
-        {"root": None},
-        {"root": 7},
         {"reference_time": "yesterday"},
         {"reference_time": None},
         {"max_roots": -1},

@@ -74,7 +74,6 @@ func method(op *engine.Operation) string {
 
 func params(op *engine.Operation) protocol.TUFParams {
 	p := protocol.TUFParams{
-		Root:          op.Root.Raw,
 		ReferenceTime: op.Start.UTC().Truncate(time.Microsecond).Format("2006-01-02T15:04:05.999999Z"),
 		MaxRoots:      op.MaxRoots,
 		// The worker counts the top-level role too.

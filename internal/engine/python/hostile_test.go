@@ -25,15 +25,16 @@ const hostile = `
 import base64, hashlib, json, sys
 ID = SEQ = 0
 def say(frame): print(json.dumps(frame), flush=True)
-def get(role, version=0, local=False):
+def get(role, version=0, local=False, have=None):
     global SEQ
     SEQ += 1
-    say({"id": ID, "event": "fetch", "fetch": {"seq": SEQ, "role": role, "version": version, "local": local}})
+    say({"id": ID, "event": "fetch", "fetch": {"seq": SEQ, "role": role, "version": version, "local": local, "have": have}})
     f = json.loads(sys.stdin.readline())["fetched"]
-    if f.get("error"): return f["error"]
+    if f.get("error") or f.get("same"): return f.get("error") or f
     data = base64.b64decode(f["data"])
     return {"role": role, "delegator": "root", "version": json.loads(data)["signed"]["version"],
             "sha256": hashlib.sha256(data).hexdigest()}
+def trusted(): return get("root", local=True)
 def honest():
     return [get("root", 2), get("timestamp"), get("snapshot", 1), get("targets", 1)]
 def ok(verified, answers=None): say({"id": ID, "ok": True, "result": {"verified": verified, "answers": answers or {}}})
@@ -42,7 +43,7 @@ def no(code, **detail):
 def found(role="targets"): return {"role": role, "length": 1, "hashes": {"sha256": "00"}}
 def run():
     %BODY%
-say({"hello": {"protocol": 1, "pid": 1, "python": "3", "tuf": "7"}})
+say({"hello": {"protocol": 2, "pid": 1, "python": "3", "tuf": "7"}})
 while True:
     line = sys.stdin.readline()
     if not line: break
@@ -50,6 +51,7 @@ while True:
     if req["method"] == "shutdown":
         say({"id": req["id"], "ok": True}); break
     ID, SEQ = req["id"], 0
+    T = trusted()
     run()
 `
 
@@ -103,6 +105,13 @@ func TestHostileWorker(t *testing.T) {
 		"root from far away":        {`get("root", 2**62); ok(honest())`, lie},
 		"the same root again":       {`get("root", 2); get("root", 2); ok([])`, lie},
 		"root after a timestamp":    {`get("timestamp"); get("root", 2); ok([])`, lie},
+		"trusted root again":        {`trusted(); ok(honest(), {"t": found()})`, lie},
+		"verified trusted root":     {`ok([T] + honest(), {"t": found()})`, lie},
+		"guessed digest":            {`v = honest(); v[1]["sha256"] = get("timestamp", have="0" * 64)["sha256"]; ok(v, {"t": found()})`, ""},
+		"digest in upper case had":  {`v = honest(); v[1]["sha256"] = get("timestamp", have=v[1]["sha256"].upper())["sha256"]; ok(v, {"t": found()})`, ""},
+		"digest of another had":     {`v = honest(); v[1]["sha256"] = get("timestamp", have=v[2]["sha256"])["sha256"]; ok(v, {"t": found()})`, ""},
+		"same bytes not sent again": {`v = honest(); assert get("timestamp", have=v[1]["sha256"])["same"]; ok(v, {"t": found()})`, ""},
+		"same, but another version": {`v = honest(); get("timestamp", have=v[1]["sha256"]); v[1]["version"] += 1; ok(v, {"t": found()})`, lie},
 		"asks for ever":             {"while not get('timestamp').get('code'): pass\n    ok([])", lie},
 		"goes on after an error":    {`get("nonsense", 7); ok(honest(), {"t": None})`, lie},
 		"success after an error":    {`v = honest(); get("nonsense", 7); ok(v, {"t": None})`, lie},
@@ -163,12 +172,16 @@ func TestHostileEvidenceIsTheHosts(t *testing.T) {
 	require.Zero(t, err.Trusted)
 }
 
-func TestHostileLocalRootIsNotGiven(t *testing.T) {
+func TestHostileWorkerWithoutTheTrustedRoot(t *testing.T) {
+	bare, err := exec.LookPath("python3")
+	require.NoError(t, err)
+	script := strings.Replace(hostile, "    T = trusted()\n", "", 1)
+	e := newEngine(t, bare, []byte(strings.Replace(script, "%BODY%", `ok(honest(), {"t": found()})`, 1)))
 	m := small()
-	e := hostileEngine(t, `no(get("root", local=True)["code"])`)
-	_, err := refused(t, e, m.operation(t, "t"))
-	require.Equal(t, protocol.CodeProtocol, err.Code)
-	require.NotContains(t, m.roots, "root")
+	out, lie := refused(t, e, m.operation(t, "t"))
+	require.Equal(t, protocol.CodeProtocol, lie.Code)
+	require.Equal(t, &engine.Outcome{}, out)
+	require.Empty(t, m.given)
 }
 
 func TestHostileWorkerThatIgnoresCancel(t *testing.T) {

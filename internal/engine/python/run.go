@@ -37,25 +37,26 @@ func (r *run) restart() {
 	r.local, r.remote = map[string]*admission.Doc{}, map[string]*admission.Doc{}
 }
 
-// fetch answers the worker's question for a file.
-func (r *run) fetch(ctx context.Context, f protocol.Fetch) ([]byte, *protocol.Error) {
+// fetch answers the worker's question for a file. Bytes that the worker already
+// has it need not be sent. Nothing hangs on whether it does have them: a worker
+// can claim of a document no more than that it verified it, whether it got it
+// now or earlier.
+func (r *run) fetch(ctx context.Context, f protocol.Fetch) protocol.Fetched {
 	if f.Seq == 1 {
 		r.restart()
 	}
 	doc, err := r.find(ctx, f)
-	if err != nil {
+	switch {
+	case err != nil:
 		if err.Code != protocol.CodeNotFound || f.Role != string(admission.KindRoot) && !f.Local {
 			r.refused = err
 		}
-		return nil, &protocol.Error{Code: err.Code, Class: err.Class(), Message: err.Error(), Role: f.Role}
+		return protocol.Fetched{Error: &protocol.Error{Code: err.Code, Class: err.Class(), Message: err.Error(), Role: f.Role}}
+	case f.Have == doc.SHA256:
+		return protocol.Fetched{Same: true}
+	default:
+		return protocol.Fetched{Data: doc.Raw}
 	}
-	if r.served[f.Role] == nil {
-		r.served[f.Role] = map[string]*admission.Doc{}
-	}
-	if r.served[f.Role][doc.SHA256] == nil { // the trusted copy comes before an equal one
-		r.served[f.Role][doc.SHA256] = doc
-	}
-	return doc.Raw, nil
 }
 
 // find gets the document and keeps account of the roots.
@@ -67,16 +68,20 @@ func (r *run) find(ctx context.Context, f protocol.Fetch) (*admission.Doc, *tufe
 		return nil, violation("it asked for more than %d files", r.most())
 	}
 	isRoot := f.Role == string(admission.KindRoot)
+	if first := r.fetches == 1; first || isRoot && f.Local {
+		if !first || !isRoot || !f.Local {
+			return nil, violation("it asked for %.64q out of turn: the trusted root comes first, and once", f.Role)
+		}
+		return r.op.Root, nil // not served: it is nothing that could be verified
+	}
 	if f.Local {
 		r.rootsDone = true
-		doc := (*admission.Doc)(nil)
-		if !isRoot { // the trusted root came with the request
-			doc = r.op.Source.Local(f.Role, r.root)
-		}
+		doc := r.op.Source.Local(f.Role, r.root)
 		if doc == nil {
 			return nil, tuferr.New(protocol.CodeNotFound, "there is no trusted copy")
 		}
 		r.local[f.Role] = doc
+		r.serve(f.Role, doc)
 		return doc, nil
 	}
 	if isRoot && (r.rootsDone || f.Version != r.root.Version+1) {
@@ -89,16 +94,28 @@ func (r *run) find(ctx context.Context, f protocol.Fetch) (*admission.Doc, *tufe
 		return nil, typed(err)
 	}
 	r.remote[f.Role] = doc
+	r.serve(f.Role, doc)
 	if isRoot {
 		r.root = doc
 	}
 	return doc, nil
 }
 
-// most is how many files one operation can need: the roots and one that is one
-// too many, each top-level file and each role visited twice (local and remote).
+// serve notes that the worker is given a document as a role's.
+func (r *run) serve(role string, doc *admission.Doc) {
+	if r.served[role] == nil {
+		r.served[role] = map[string]*admission.Doc{}
+	}
+	if r.served[role][doc.SHA256] == nil { // the trusted copy comes before an equal one
+		r.served[role][doc.SHA256] = doc
+	}
+}
+
+// most is how many files one operation can need: the roots, with the trusted one
+// and one that is one too many, each top-level file and each role visited twice
+// (local and remote).
 func (r *run) most() int {
-	return r.op.MaxRoots + 2 + 2*(3+r.op.MaxRoles*max(1, len(r.op.Targets)))
+	return r.op.MaxRoots + 3 + 2*(3+r.op.MaxRoles*max(1, len(r.op.Targets)))
 }
 
 // typed returns the error of a source as the one that it is.
