@@ -116,8 +116,8 @@ func (p *part) write(b []byte) error {
 // A large file is hashed beside its way to the disk, from a ring of buffers.
 const (
 	ringMin    = 1 << 20
-	ringSize   = 4
-	chunk      = 256 << 10
+	ringSize   = 3
+	chunk      = 512 << 10
 	flushEvery = 8 << 20
 )
 
