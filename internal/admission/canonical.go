@@ -102,13 +102,7 @@ func (c *canonicalizer) object(each func(name []byte) error) error {
 			return err
 		}
 		m.nameEnd = len(c.out)
-		if n > 0 {
-			order := c.compare(before, m)
-			if order == 0 {
-				return c.twice(m)
-			}
-			sorted = sorted && order < 0
-		}
+		sorted = sorted && (n == 0 || c.compare(before, m) < 0)
 		before = m
 		c.write(':')
 		if err := each(c.out[m.start+1 : m.nameEnd-1]); err != nil {
@@ -144,10 +138,6 @@ func (c *canonicalizer) leave() error {
 	return err
 }
 
-func (c *canonicalizer) twice(m member) error {
-	return fmt.Errorf("duplicate object member name %.64q", c.out[m.start+1:m.nameEnd-1])
-}
-
 // sort brings the n members of an object, which begin at begin and end with what
 // has been written, into canonical order.
 func (c *canonicalizer) sort(begin, n int) error {
@@ -158,8 +148,8 @@ func (c *canonicalizer) sort(begin, n int) error {
 	c.split(begin, n)
 	slices.SortFunc(c.members, c.compare)
 	for i := 1; i < len(c.members); i++ {
-		if c.compare(c.members[i-1], c.members[i]) == 0 {
-			return c.twice(c.members[i])
+		if m := c.members[i]; c.compare(c.members[i-1], m) == 0 {
+			return fmt.Errorf("duplicate object member name %.64q", c.out[m.start+1:m.nameEnd-1])
 		}
 	}
 	if !c.signed {

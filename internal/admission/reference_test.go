@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,7 +36,7 @@ func reference(kind Kind, raw []byte) (signed tree, canonical []byte, ok bool) {
 	expires, _ := signed["expires"].(string)
 	at, err := time.Parse(time.RFC3339, expires)
 	ok = ok && signed["_type"] == string(kind) && atLeast(signed["version"], 1) &&
-		regexp.MustCompile(`^1(\.[0-9]+){1,2}([-+][0-9A-Za-z.+-]+)?$`).MatchString(spec) &&
+		specVersion.MatchString(spec) &&
 		err == nil && at.UTC().Format("2006-01-02T15:04:05Z") == expires
 	switch kind {
 	case KindRoot:
@@ -57,6 +56,8 @@ func atLeast(v any, min int64) bool {
 	n, err := number.Int64()
 	return err == nil && n >= min
 }
+
+var refEscapes = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
 func refCanonical(out []byte, v any, depth int) ([]byte, bool) {
 	ok := true
@@ -85,7 +86,7 @@ func refCanonical(out []byte, v any, depth int) ([]byte, bool) {
 		}
 		return append(out, ']'), ok && depth > 0
 	case string:
-		return append(out, `"`+strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(v)+`"`...), true
+		return append(out, `"`+refEscapes.Replace(v)+`"`...), true
 	case json.Number:
 		if v == "-0" {
 			v = "0"

@@ -197,7 +197,9 @@ func (p *signedPart) hashes(e *entry) error {
 	return p.object(func(algorithm []byte) error {
 		e.hashed++
 		if p.dec.PeekKind() != '"' {
-			e.hashFault = fmt.Errorf("%s: want a string", unescape(algorithm))
+			if e.hashFault == nil {
+				e.hashFault = fmt.Errorf("%s: want a string", unescape(algorithm))
+			}
 			return p.value()
 		}
 		v, err := p.dec.ReadValue()
