@@ -131,7 +131,7 @@ func hostiles() []hostile {
 		{"meta in the wrong place", KindTargets, within("meta", "{", func(i int) string { return fmt.Sprintf(`"%08d":null`, i) }, "}"), usual},
 		{"keys", KindTargets, within("delegations", `{"roles":[],"keys":{`, func(i int) string {
 			return fmt.Sprintf(`"%08d":{"keytype":"","scheme":"","keyval":{}}`, i)
-		}, "}}"), usual},
+		}, "}}"), inMaps},
 		{"one large key", KindTargets, within("delegations", `{"roles":[],"keys":{"":{"keytype":"","scheme":"","keyval":{`, func(i int) string { return fmt.Sprintf(`"%08d":0`, i) }, "}}}}"), usual},
 		{"roles", KindTargets, within("delegations", `{"keys":{},"roles":[`, func(i int) string {
 			return fmt.Sprintf(`{"name":"%d","threshold":1,"keyids":[]}`, i)
