@@ -16,6 +16,9 @@
 package admission
 
 import (
+	"crypto/sha512"
+	"encoding/hex"
+	"sync"
 	"time"
 )
 
@@ -41,7 +44,7 @@ func KindOf(role string) Kind {
 	}
 }
 
-// Doc is one admitted metadata file. It is immutable.
+// Doc is one admitted metadata file. It is immutable and safe for concurrent use.
 type Doc struct {
 	Kind Kind
 	// Raw is the file as received; never changed, never re-marshalled.
@@ -62,6 +65,19 @@ type Doc struct {
 	Meta        map[string]MetaFile
 	Targets     Targets
 	Delegations *Delegations
+
+	verified   verified
+	sha512     string
+	sha512Once sync.Once
+}
+
+// SHA512 returns the lower-case hex digest of Raw. It is computed once.
+func (d *Doc) SHA512() string {
+	d.sha512Once.Do(func() {
+		sum := sha512.Sum512(d.Raw)
+		d.sha512 = hex.EncodeToString(sum[:])
+	})
+	return d.sha512
 }
 
 // Signature is one entry of the signatures array. Sig is nil if the signature

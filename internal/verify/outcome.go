@@ -1,8 +1,6 @@
 package verify
 
 import (
-	"crypto/sha512"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -249,8 +247,7 @@ func matches(role string, doc *admission.Doc, meta admission.MetaFile, spec stri
 		case "sha256":
 			got = doc.SHA256
 		case "sha512":
-			sum := sha512.Sum512(doc.Raw)
-			got = hex.EncodeToString(sum[:])
+			got = doc.SHA512()
 		default:
 			return refuse(protocol.CodeMismatch, role, doc, spec, fmt.Sprintf("hash algorithm %.32q is unknown", algorithm))
 		}

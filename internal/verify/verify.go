@@ -23,8 +23,12 @@ import (
 const maxWork = 1 << 30
 
 // Signed checks that doc is signed by the threshold of distinct keys that
-// delegator demands for role. The error is the verdict unsigned.
+// delegator demands for role. The error is the verdict unsigned. Success is
+// noted in doc, so that it is found once, however many ask.
 func Signed(delegator *admission.Doc, role string, doc *admission.Doc) error {
+	if doc.VerifiedFor(delegator, role) {
+		return nil
+	}
 	set, r, ok := delegator.Delegated(role)
 	if !ok {
 		return unsigned(role, doc, "nobody delegates to this role")
@@ -52,6 +56,7 @@ func Signed(delegator *admission.Doc, role string, doc *admission.Doc) error {
 			counted[pub.Fingerprint] = true
 		}
 		if len(counted) >= r.Threshold {
+			doc.NoteVerified(delegator, role)
 			return nil
 		}
 	}

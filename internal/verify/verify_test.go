@@ -71,6 +71,27 @@ func TestSigned(t *testing.T) {
 	}
 }
 
+// TestSignedIsFoundOnce: success holds for the very documents and the role that
+// it was found for, and failure is never remembered.
+func TestSignedIsFoundOnce(t *testing.T) {
+	r := tuftest.NewRepo(tuftest.Config{})
+	root, targets := parse(t, "root", r.RootBytes(1)), parse(t, "targets", r.Targets.Bytes())
+	signatures := targets.Signatures
+	targets.Signatures = nil
+	require.Error(t, verify.Signed(root, "targets", targets))
+	targets.Signatures = signatures
+	require.NoError(t, verify.Signed(root, "targets", targets))
+
+	targets.Signatures = nil // Whoever looked again would find nothing.
+	require.NoError(t, verify.Signed(root, "targets", targets))
+	require.Error(t, verify.Signed(root, "snapshot", targets))
+	require.Error(t, verify.Signed(parse(t, "root", r.RootBytes(1)), "targets", targets), "another document as delegator")
+	require.Error(t, verify.Signed(targets, "targets", targets))
+	unsigned := parse(t, "targets", r.Targets.Bytes())
+	unsigned.Signatures = nil
+	require.Error(t, verify.Signed(root, "targets", unsigned), "another document of the same bytes")
+}
+
 func TestSignedNeedsADelegation(t *testing.T) {
 	r := tuftest.NewRepo(tuftest.Config{})
 	targets := parse(t, "targets", r.Targets.Bytes())
