@@ -412,7 +412,7 @@ def distinct(result: VerificationResult) -> VerificationResult:
 
 
 def harden() -> None:
-    """Put the rules of this file for keys and paths in the place of python-tuf's."""
+    """Put what this file has better in the place of python-tuf's."""
     original = Root.get_verification_result
 
     def counted(
@@ -425,6 +425,8 @@ def harden() -> None:
         (Targets, "get_verification_result", counted),
         (Key, "from_dict", classmethod(key_from_dict)),
         (DelegatedRole, "_is_target_in_pathpattern", staticmethod(matches_path)),
+        # An Updater would verify the bootstrap root a second time; JudgingUpdater brings its set.
+        (sys.modules[Updater.__module__], "TrustedMetadataSet", lambda _root, _envelope: None),
     ):
         setattr(owner, name, value)
 
@@ -483,7 +485,7 @@ class Document:
 def weight(data: bytes, parsed: bool) -> int:
     """Estimate from above what a document takes in memory: JSON's marks tell of objects."""
     marks = len(data) - len(data.translate(None, b":,[{")) if parsed else 0
-    return (16 << 10) + len(data) + 96 * marks
+    return (16 << 10) + len(data) + 104 * marks
 
 
 class Store:
@@ -524,7 +526,7 @@ class Store:
                 size = weight(document.data, parsed=False)
             self._add(document, size)
         elif known is not document:  # two requests have met it for the first time
-            for voucher in document.vouchers:
+            for voucher in tuple(document.vouchers):
                 known.vouch(voucher)
         with self._lock:
             for name in ((role, 0), (role, parsed.signed.version)):
@@ -590,7 +592,8 @@ class JudgedSet(TrustedMetadataSet):
 
     def _load_trusted_root(self, data: bytes) -> None:
         self._load_data = self._read  # type: ignore[assignment]
-        super()._load_trusted_root(data)
+        root, _, _ = self._read(Root, data)
+        self._add(Root.type, root, Root.type)
 
     def _read(
         self,
@@ -599,7 +602,10 @@ class JudgedSet(TrustedMetadataSet):
         delegator: Root | Targets | None = None,
         role: str | None = None,
     ) -> tuple[S, bytes, dict[str, Signature]]:
-        """Do what python-tuf's _load_from_metadata does, but nothing twice for the same bytes."""
+        """Do what python-tuf's _load_from_metadata does, but nothing twice for the same bytes.
+
+        Without a delegator, the file has to be signed by its own keys.
+        """
         digest = hashlib.sha256(data).hexdigest()
         document = self._store.get(digest) or Document(data, digest)
         parsed = document.parse()
@@ -607,15 +613,14 @@ class JudgedSet(TrustedMetadataSet):
         if signed.type != kind.type:
             raise tufexc.RepositoryError(f"Expected '{kind.type}', got '{signed.type}'")
         self._documents[id(signed)] = document, parsed
-        payload = b""
-        if delegator is not None:
-            voucher = (self._documents[id(delegator)][0].sha256, role or kind.type)
-            if voucher not in document.vouchers:
-                payload = parsed.signed_bytes
-                delegator.verify_delegate(voucher[1], payload, parsed.signatures)
-                document.vouch(voucher)
-        if kind is Root and not payload:
-            payload = parsed.signed_bytes  # python-tuf verifies a root's own signatures itself
+        keys = delegator or parsed.signed
+        voucher = (self._documents[id(keys)][0].sha256, role or kind.type)
+        new = voucher not in document.vouchers
+        # python-tuf itself verifies that a new root is signed by its own keys too.
+        payload = parsed.signed_bytes if new or (delegator and kind is Root) else b""
+        if new:
+            keys.verify_delegate(voucher[1], payload, parsed.signatures)
+            document.vouch(voucher)
         return signed, payload, parsed.signatures
 
     def _judge(self, role: str, delegator: str, data: bytes, update: Callable[[], S]) -> S:
@@ -707,7 +712,14 @@ class JudgingUpdater(Updater):
             config=limits.config(),
             bootstrap=judged.document(Root.type).data,
         )
-        self._trusted_set = judged
+
+    @property
+    def _trusted_set(self) -> TrustedMetadataSet:
+        return self.judged
+
+    @_trusted_set.setter
+    def _trusted_set(self, _own: TrustedMetadataSet) -> None:
+        """Refuse any set but the judged one."""
 
     def _download_metadata(self, rolename: str, length: int, version: int | None = None) -> bytes:
         self.judged.role = rolename
@@ -816,17 +828,18 @@ def tripwires() -> list[str]:
         for name in names
         if not callable(getattr(owner, name, None))
     ]
-    code = getattr(TrustedMetadataSet.__init__, "__code__", None)
-    names = code.co_names if code is not None else ()
-    missing += [
-        f"TrustedMetadataSet.{name}"
-        for name in ("reference_time", "_trusted_set", "_load_data", "_load_trusted_root")
-        if name not in names
-    ]
+    used: dict[type, tuple[str, ...]] = {
+        Updater: ("TrustedMetadataSet", "_trusted_set"),
+        TrustedMetadataSet: ("reference_time", "_trusted_set", "_load_data", "_load_trusted_root"),
+    }
+    for owner, wanted in used.items():
+        code = getattr(vars(owner)["__init__"], "__code__", None)
+        names = code.co_names if code is not None else ()
+        missing += [f"{owner.__name__}.{name}" for name in wanted if name not in names]
     known = UpdaterConfig.__dataclass_fields__
-    wanted = ["max_root_rotations", "max_delegations"]
-    wanted += [f"{kind}_max_length" for kind in KINDS]
-    return missing + [f"UpdaterConfig.{name}" for name in wanted if name not in known]
+    settings = ["max_root_rotations", "max_delegations"]
+    settings += [f"{kind}_max_length" for kind in KINDS]
+    return missing + [f"UpdaterConfig.{name}" for name in settings if name not in known]
 
 
 KINDS = (Root.type, Timestamp.type, Snapshot.type, Targets.type)

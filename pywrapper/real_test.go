@@ -21,14 +21,26 @@ import (
 )
 
 // hostEnv makes the test binary the host that is killed: it names the interpreter.
-const hostEnv = "PYWRAPPER_TEST_HOST"
+// hostHurryEnv lets it not wait for the worker's greeting.
+const (
+	hostEnv      = "PYWRAPPER_TEST_HOST"
+	hostHurryEnv = "PYWRAPPER_TEST_HOST_HURRY"
+)
 
-// runHost starts a real worker, tells its process, and waits to be killed.
+// runHost starts a real worker, tells its process when the worker is ready, or at
+// once, and waits to be killed.
 func runHost() {
 	s := New(Options{Python: os.Getenv(hostEnv), Script: vaulttuf.PythonClient})
-	if err := s.Start(context.Background()); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+	started := make(chan error, 1)
+	go func() { started <- s.Start(context.Background()) }()
+	if os.Getenv(hostHurryEnv) == "" {
+		if err := <-started; err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+	for s.Status().PID == 0 {
+		time.Sleep(time.Millisecond)
 	}
 	fmt.Println(s.Status().PID)
 	// A request in flight must not keep the worker alive either.
@@ -89,11 +101,21 @@ func TestRealWorkerUnderAMemoryLimit(t *testing.T) {
 
 func TestDeadHostTakesItsWorkerAlong(t *testing.T) {
 	python := pyenvtest.Python(t)
+	for _, hurry := range []string{"", "1"} {
+		for range 5 {
+			killHost(t, python, hurry)
+		}
+	}
+}
+
+// killHost kills a host whose worker is ready, or still starting.
+func killHost(t *testing.T, python, hurry string) {
+	t.Helper()
 	tmp := t.TempDir()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	host := exec.Command(self)
-	host.Env = append(os.Environ(), hostEnv+"="+python, "TMPDIR="+tmp)
+	host.Env = append(os.Environ(), hostEnv+"="+python, hostHurryEnv+"="+hurry, "TMPDIR="+tmp)
 	host.Stderr = os.Stderr
 	_, err = host.StdinPipe()
 	require.NoError(t, err)
@@ -105,12 +127,42 @@ func TestDeadHostTakesItsWorkerAlong(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(line, &pid)
 	require.NoError(t, err, line)
-	require.True(t, alive(pid))
+	require.True(t, hurry != "" || alive(pid))
 
 	require.NoError(t, host.Process.Kill())
 	_ = host.Wait()
 	eventually(t, func() bool { return !alive(pid) }, "the worker is gone")
 	require.Empty(t, dirEntries(t, tmp))
+}
+
+// A worker has nothing open but its three pipes and its own copy of one of them
+// (and what the test's own parent may have left open), and no directory in use.
+func TestRealWorkerHoldsNothing(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		return // this system does not tell
+	}
+	python := pyenvtest.Python(t)
+	h := start(t, "", func(s *Supervisor) { real(s, python) })
+	require.NoError(t, h.Start(t.Context()))
+	proc := fmt.Sprintf("/proc/%d/", h.Status().PID)
+	for _, fd := range dirEntries(t, proc+"fd") {
+		file, err := os.Readlink(proc + "fd/" + fd)
+		require.NoError(t, err)
+		require.Regexp(t, `^(pipe:|/dev/null$)`, file)
+	}
+	dir, err := os.Readlink(proc + "cwd")
+	require.NoError(t, err)
+	require.Equal(t, "/", dir)
+}
+
+func TestRealWorkerTellsWhereItFails(t *testing.T) {
+	bare, err := exec.LookPath("python3")
+	require.NoError(t, err)
+	h := start(t, "", func(s *Supervisor) { s.o.Python, s.o.Script = bare, []byte("import os\n\nraise OSError('odd')\n") })
+	e := h.fails(t, protocol.MethodPing, nil)
+	require.Equal(t, protocol.CodeWorkerUnavailable, e.Code)
+	require.Contains(t, e.Stderr, `File "<python-tuf-client.py>", line 3`)
+	require.ErrorContains(t, e, "OSError: odd")
 }
 
 func TestRealWorkerDoesNotOutliveItsStandardInput(t *testing.T) {

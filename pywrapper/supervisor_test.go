@@ -3,11 +3,13 @@
 package pywrapper
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,6 +66,22 @@ func TestChildSeesOnlyWhatItNeeds(t *testing.T) {
 	}
 	require.Equal(t, []string{"-I", "-c", bootstrap, "3", "worker", "12345"}, got.Args)
 	require.Equal(t, "/", got.Dir)
+}
+
+// The script may be longer than a pipe holds.
+func TestLongScript(t *testing.T) {
+	h := start(t, "well "+strings.Repeat("x", 1<<20))
+	_, err := h.call(t, "echo", "x")
+	require.NoError(t, err)
+}
+
+func TestScriptThatNobodyReads(t *testing.T) {
+	deaf := filepath.Join(t.TempDir(), "deaf")
+	require.NoError(t, os.WriteFile(deaf, []byte("#!/bin/sh\nexec sleep 600\n"), 0o700))
+	h := start(t, strings.Repeat("x", 1<<20), func(s *Supervisor) {
+		s.o.Python, s.o.StartTimeout = deaf, 100*time.Millisecond
+	})
+	require.Equal(t, protocol.CodeWorkerUnavailable, h.fails(t, "echo", "x").Code)
 }
 
 func TestConcurrentCallers(t *testing.T) {
@@ -158,6 +176,54 @@ func TestFetchedTooBigForAFrame(t *testing.T) {
 	require.Equal(t, protocol.CodeUnrepresentable, h.fails(t, "echo", strings.Repeat("x", 2<<10)).Code)
 	_, err = h.call(t, "echo", "small")
 	require.NoError(t, err)
+}
+
+// However its answer is put together, a fetch is answered as JSON has it.
+func TestFetchedFrames(t *testing.T) {
+	for _, f := range []protocol.Fetched{
+		{ID: 1, Seq: 2},
+		{ID: 1, Seq: 2, Same: true},
+		{ID: 1, Seq: 2, Data: []byte{0}},
+		{ID: 1<<53 - 1, Seq: 2, Data: bytes.Repeat([]byte{0xff, '"', '\n'}, 1000)},
+		{ID: 1, Seq: 2, Error: &protocol.Error{Code: "x", Message: "}}<\n"}},
+	} {
+		want, err := json.Marshal(protocol.FetchedFrame{Fetched: f})
+		require.NoError(t, err)
+		want = append(want, '\n')
+		got, err := encodeFetched(f, len(want))
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got))
+		_, err = encodeFetched(f, len(want)-1)
+		require.ErrorIs(t, err, errLineTooLong)
+	}
+	got, err := encodeFetched(protocol.Fetched{ID: 1, Seq: 2, Data: []byte("not beside an error"), Error: &protocol.Error{}}, 1<<10)
+	require.NoError(t, err)
+	require.NotContains(t, string(got), "data")
+}
+
+// A large file and a large reply leave nothing behind in the host.
+func TestLargeFramesAreNotHeld(t *testing.T) {
+	h := start(t, "well")
+	_, err := h.call(t, "echo", "x")
+	require.NoError(t, err)
+	before := heap()
+	const size = 32 << 20
+	_, err = h.Call(t.Context(), Call{Method: "fetch", Params: "a", Fetch: func(context.Context, protocol.Fetch) protocol.Fetched {
+		return protocol.Fetched{Data: bytes.Repeat([]byte("x"), size)}
+	}})
+	require.NoError(t, err)
+	_, err = h.call(t, "echo", strings.Repeat("x", size))
+	require.NoError(t, err)
+	require.Less(t, heap(), before+1<<20)
+}
+
+// heap returns the bytes of live objects.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // pools are emptied by the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func TestTransportTimeIsNotTheWorkers(t *testing.T) {

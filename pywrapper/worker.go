@@ -120,7 +120,12 @@ func (w *worker) exec() error {
 // environment is all that a worker gets to see: no proxies, no PYTHON variables,
 // no secrets, and no directory to write to.
 func environment() []string {
-	env := []string{"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1"}
+	env := []string{
+		"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1",
+		// Large blocks go back to the system when they are freed: otherwise glibc
+		// keeps what one large file took (bytes).
+		"MALLOC_MMAP_THRESHOLD_=1048576",
+	}
 	for _, name := range systemEnv {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)

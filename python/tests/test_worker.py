@@ -64,7 +64,14 @@ def test_a_long_request_a_ping_and_a_cancel_coexist(host: Host, repo: Repo) -> N
 def test_the_deadline_leaves_out_the_waiting(host: Host, repo: Repo) -> None:
     repo.publish()
     assert host.ask("refresh", repo.params(), repo.fetch, deadline_ms=60000)["ok"]
-    reply = host.ask("refresh", repo.params(), repo.fetch, deadline_ms=1)
+    for n in range(1000):  # files that the worker has not seen yet, and work for it
+        repo.add_target(f"a/{n}", b"x")
+    for signed in (repo.timestamp, repo.snapshot, *repo.targets.values()):
+        signed.version += 1
+    repo.delegate("team", ["a/*"])
+    repo.publish()
+    params = repo.params(targets=["a/x"])
+    reply = host.ask("lookup", params, repo.fetch, deadline_ms=1)
     assert reply["error"]["code"] == "engine_timeout"
 
 
@@ -202,6 +209,8 @@ TRUSTED = "from tuf.ngclient._internal.trusted_metadata_set import TrustedMetada
 TRIPS = [
     ("from tuf.ngclient import Updater\ndel Updater._load_targets", "Updater._load_targets"),
     (TRUSTED + "T.__init__ = lambda *a: None", "TrustedMetadataSet.reference_time"),
+    (TRUSTED + "T.__init__ = lambda *a: None", "TrustedMetadataSet._load_data"),
+    ("from tuf.ngclient import Updater as U\nU.__init__ = lambda *a: None", "Updater._trusted_set"),
     ("from tuf.api.metadata import DelegatedRole as D\nD._is_target_in_pathpattern = 7",
      "DelegatedRole._is_target_in_pathpattern"),
     ("import tuf.ngclient\ndel tuf.ngclient.UpdaterConfig.__dataclass_fields__['max_delegations']",
@@ -214,6 +223,20 @@ def test_tripwires(tmp_path: Path, change: str, lacks: str) -> None:
     status, frame, _ = run(*patched(tmp_path, change))
     assert status == 56
     assert lacks in frame["fatal"]["message"]
+
+
+def test_a_worker_has_nothing_to_open_a_connection_with(tmp_path: Path) -> None:
+    change = (
+        "import os\n"
+        "def tell(status, end=os._exit):\n"
+        "    print(*sys.modules, file=sys.stderr); end(status)\n"
+        "os._exit = tell"
+    )
+    status, _, log = run(*patched(tmp_path, change))
+    modules = set(log.split())
+    assert status == 0 and "tuf.ngclient.updater" in modules
+    network = {"socket", "_socket", "ssl", "_ssl", "http", "http.client", "urllib3", "requests"}
+    assert not modules & (network | {"argparse"})
 
 
 def test_a_stray_print_does_not_reach_the_host(tmp_path: Path) -> None:

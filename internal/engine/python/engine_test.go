@@ -18,6 +18,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/pywrapper"
 )
 
 func realEngine(t *testing.T) *Engine {
@@ -101,6 +102,54 @@ func TestTrustedCopiesAreUsed(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, m.trusted["timestamp"], out.Timestamp, "the same version: python-tuf keeps what it has")
 	require.Same(t, m.trusted["bob"], out.Find("bob", "targets"))
+}
+
+// The worker keeps what it has verified: of an unchanged repository it needs no
+// byte again, and of a changed one the changed files. A fresh worker needs all.
+func TestOnlyNewFilesAreSent(t *testing.T) {
+	e := realEngine(t)
+	m := delegated(t)
+	var sent []string
+	lookup := func() map[string]string {
+		t.Helper()
+		sent = nil
+		r := &run{op: m.operation(t, "a/c1", "b/1")}
+		r.restart()
+		raw, err := e.sup.Call(t.Context(), pywrapper.Call{
+			Method: protocol.MethodLookup, Params: params(r.op),
+			Fetch: func(ctx context.Context, f protocol.Fetch) protocol.Fetched {
+				answer := r.fetch(ctx, f)
+				if answer.Data != nil {
+					require.False(t, answer.Same)
+					sent = append(sent, f.Role)
+				}
+				return answer
+			},
+		})
+		require.NoError(t, err)
+		out, err := r.succeeded(raw)
+		require.NoError(t, err)
+		require.Equal(t, "root>targets targets>alice alice>carol targets>bob ", roles(out))
+		_, err = verify.Outcome(verify.Base{Root: r.op.Root}, r.op, out)
+		require.NoError(t, err)
+		return out.Answers
+	}
+	all := []string{"root", "timestamp", "snapshot", "targets", "alice", "carol", "bob"}
+	answers := lookup()
+	require.Equal(t, all, sent)
+	require.Equal(t, answers, lookup())
+	require.Empty(t, sent)
+	m.trust(t, "timestamp", "snapshot", "targets", "alice", "bob", "carol")
+	require.Equal(t, answers, lookup())
+	require.Empty(t, sent, "the trusted copies are the same files")
+	m.repo.Publish("bob")
+	clear(m.given)
+	require.Equal(t, answers, lookup())
+	require.Equal(t, []string{"timestamp", "snapshot", "bob"}, sent)
+	require.NoError(t, kill(e.sup.Status().PID))
+	require.Eventually(t, func() bool { return e.sup.Status().PID == 0 }, 20*time.Second, time.Millisecond)
+	require.Equal(t, answers, lookup())
+	require.Subset(t, sent, all, "the host keeps no account of what a worker has")
 }
 
 func TestSourceErrorsComeBackUnchanged(t *testing.T) {
