@@ -65,7 +65,7 @@ conformance: build .venv/ready ## run the official TUF conformance suite in ever
 differential: .venv/ready ## compare with both libraries on all awkward cases, and write docs/differential.md
 	RAGNOS_DIFFERENTIAL=full RAGNOS_WRITE_DOCS=1 $(GO) test -run TestDifferential -timeout 2h -v ./internal/differential
 
-bench: .venv/ready ## compare with go-tuf, python-tuf and curl, and write docs/benchmarks.md (ten minutes)
+bench: .venv/ready ## compare with go-tuf, python-tuf and curl, and write docs/benchmarks.md (a quarter of an hour)
 	@$(GO) build -o .bench/bin/bench ./internal/bench
 	@.bench/bin/bench -python .venv/bin/python $(or $(BENCHFLAGS),-docs docs)
 
