@@ -45,7 +45,7 @@ def get(role, version=0, local=False, delegator="root"):
     if err: no(err["code"]); raise EOFError
     return claim(role, data, delegator), json.loads(data)["signed"]
 def roots(most=1000):
-    out, v = [], json.loads(base64.b64decode(P["root"]))["signed"]["version"] + 1
+    out, v = [], json.loads(ROOT)["signed"]["version"] + 1
     while len(out) < most:
         err, data = ask("root", v)
         if err: break
@@ -67,7 +67,8 @@ def ok(verified, answers=None): say({"id": ID, "ok": True, "result": {"verified"
 def no(code, **detail): say({"id": ID, "ok": False, "error": {"code": code, "class": "verdict", "message": "says the worker", "role": "timestamp", "detail": detail}})
 def run():
     %BODY%
-say({"hello": {"protocol": 1, "pid": os.getpid(), "python": "3", "tuf": "7"}})
+sys.stdin.buffer.read(int(sys.argv[4])) # the script of the honest worker
+say({"hello": {"protocol": 2, "pid": os.getpid(), "python": "3", "tuf": "7"}})
 while True:
     line = sys.stdin.readline()
     if not line: break
@@ -75,6 +76,7 @@ while True:
     if req["method"] == "shutdown": say({"id": req["id"], "ok": True}); break
     if req["method"] not in ("refresh", "lookup", "list"): continue
     ID, SEQ, P = req["id"], 0, req["params"]
+    ROOT = ask("root", local=True)[1]
     try: run()
     except EOFError: pass
 `
@@ -172,7 +174,8 @@ func (w *world) cached() (files []string) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err == nil && e.Type().IsRegular() {
+		// What is hidden is not there for good, and nobody takes it for a target.
+		if err == nil && e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
 			files = append(files, path)
 		}
 		return err
