@@ -82,7 +82,7 @@ func (x *session) apply(p *plan) error {
 		return err
 	}
 	if len(lasting) > 0 {
-		if err := x.disk.sync(slices.Concat(fresh, dirs(lasting), p.parents)...); err != nil {
+		if err := x.disk.sync(union(fresh, dirs(lasting), p.parents)...); err != nil {
 			return err
 		}
 	}
@@ -92,14 +92,19 @@ func (x *session) apply(p *plan) error {
 	return x.publish(p.exports, staged[len(lasting):])
 }
 
-// dirs returns the directories of files, each once.
+// dirs returns the directories of files.
 func dirs(files []file) (all []string) {
 	for _, f := range files {
-		if dir := filepath.Dir(f.path); !slices.Contains(all, dir) {
-			all = append(all, dir)
-		}
+		all = append(all, filepath.Dir(f.path))
 	}
 	return all
+}
+
+// union returns each of the paths once.
+func union(lists ...[]string) []string {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // stage writes a temporary for each file. After an error none is left.

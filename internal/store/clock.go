@@ -15,10 +15,8 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
-// clockLag is by how much the clock on disk may lag behind what has happened. A
-// process that dies, or a disk that loses power, takes at most that with it: then
-// a clock set back can bring back metadata that expired within this time, which
-// is how late any client may be that refreshes once a minute. It is never ahead.
+// clockLag is by how much the clock on disk may lag behind what has happened; it
+// is never ahead. The package documentation says what that costs.
 const clockLag = time.Minute
 
 // clock is the content of the clock file.

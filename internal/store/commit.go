@@ -85,7 +85,7 @@ func (x *session) plan(st *state, v *View, out *engine.Outcome, info CommitInfo)
 		}
 	}
 	if rotated(st.record.Floors, chain) {
-		p.rotatedBy, st.timestamp, st.snapshot = final, nil, nil
+		p.rotatedBy, st.timestamp, st.snapshot, st.covered = final, nil, nil, nil
 	}
 	if err := contended(st, v, out, final); err != nil {
 		return nil, err
@@ -194,20 +194,23 @@ func (x *session) accept(st *state, f Floors, final *admission.Doc, out *engine.
 	if snap == nil {
 		return files, f, nil
 	}
-	if checked(snap, st.snapshot) {
+	covered := same(snap, st.covered) && snap.Version == f.Snapshot
+	if checked(snap, st.snapshot) && !covered {
 		if err := f.CheckSnapshot(snap); err != nil {
 			return files, f, err
 		}
-		f = f.withSnapshot(snap)
+		f, st.covered = f.withSnapshot(snap), snap
 	}
 	if !same(snap, st.snapshot) {
 		add(snapshotFile, "snapshot", snap)
 		st.snapshot = snap
 	}
-	names := newFileNames(f)
+	if !f.sharesRoles(st.record.Floors) {
+		st.names = newFileNames(f)
+	}
 	written := map[string]bool{}
 	for _, v := range out.Targets {
-		name := names.of(v.Role)
+		name := st.names.of(v.Role)
 		if written[name] || admission.KindOf(v.Role) != admission.KindTargets {
 			continue
 		}

@@ -32,6 +32,8 @@ type scenario struct {
 
 var (
 	rotatedAcme = maker{name: "acme", epoch: "second"}
+	// The timestamp key stays, but not what it has signed.
+	halfRotated = maker{name: "acme", epoch: "second", only: "snapshot"}
 	foreignRepo = maker{name: "foreign"}
 )
 
@@ -58,6 +60,13 @@ func atOne(t *testing.T, dir string) {
 	require.NoError(t, refreshed(acme, 1)(t, s))
 }
 
+func atNine(t *testing.T, dir string) {
+	atOne(t, dir)
+	s, err := Open(dir, Options{})
+	require.NoError(t, err)
+	require.NoError(t, refreshed(acme, 9)(t, s))
+}
+
 func floorsAt(root, version int64) Floors {
 	return Floors{Root: root, Timestamp: version, Snapshot: version,
 		Roles: map[string]int64{"targets.json": version, "team.json": version}}
@@ -71,14 +80,14 @@ var scenarios = map[string]scenario{
 	},
 	"commit": {prepare: atOne, act: refreshed(acme, 3, acme.root(2), acme.root(3)), want: floorsAt(3, 3)},
 	"rotation": {
-		prepare: func(t *testing.T, dir string) {
-			atOne(t, dir)
-			s, err := Open(dir, Options{})
-			require.NoError(t, err)
-			require.NoError(t, refreshed(acme, 9)(t, s))
-		},
-		act:  refreshed(rotatedAcme, 1, rotatedAcme.root(2)),
-		want: floorsAt(2, 1), forgets: true,
+		prepare: atNine,
+		act:     refreshed(rotatedAcme, 1, rotatedAcme.root(2)),
+		want:    floorsAt(2, 1), forgets: true,
+	},
+	"half a rotation": {
+		prepare: atNine,
+		act:     refreshed(halfRotated, 1, halfRotated.root(2)),
+		want:    floorsAt(2, 1), forgets: true,
 	},
 	"replace": {
 		prepare: atOne,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"reflect"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -122,5 +123,10 @@ func (f Floors) withSnapshot(snap *admission.Doc) Floors {
 }
 
 func (f Floors) equal(g Floors) bool {
-	return f.Root == g.Root && f.Timestamp == g.Timestamp && f.Snapshot == g.Snapshot && maps.Equal(f.Roles, g.Roles)
+	return f.Root == g.Root && f.Timestamp == g.Timestamp && f.Snapshot == g.Snapshot && (f.sharesRoles(g) || maps.Equal(f.Roles, g.Roles))
+}
+
+// sharesRoles reports whether both hold the very same map, which may be large.
+func (f Floors) sharesRoles(g Floors) bool {
+	return reflect.ValueOf(f.Roles).UnsafePointer() == reflect.ValueOf(g.Roles).UnsafePointer()
 }

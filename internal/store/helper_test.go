@@ -53,12 +53,13 @@ func newSigner(name string) signer {
 type maker struct {
 	name    string
 	expires time.Time
-	// epoch names the timestamp and snapshot keys; another one is a rotation.
-	epoch string
+	// epoch names the timestamp and snapshot keys, or only those of one role;
+	// another one is a rotation.
+	epoch, only string
 }
 
 func (m maker) key(role string) signer {
-	if role == "timestamp" || role == "snapshot" {
+	if (role == "timestamp" || role == "snapshot") && (m.only == "" || m.only == role) {
 		return newSigner(m.name + role + m.epoch)
 	}
 	return newSigner(m.name + role)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"sync"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -22,7 +21,11 @@ type state struct {
 	timestamp, snapshot *admission.Doc
 	// clock is what the disk holds; see ahead.
 	clock clock
-	names func() fileNames
+	// names are those of the roles that the floors list.
+	names fileNames
+	// covered is the snapshot from which the floors of the roles are; nil if none is
+	// known to be.
+	covered *admission.Doc
 	// sights are of all that the state was read from.
 	sights []sight
 }
@@ -69,21 +72,23 @@ func (x *session) load() (*state, error) {
 	if st.clock, err = x.loadClock(); err != nil {
 		return nil, err
 	}
+	st.names = newFileNames(st.record.Floors)
 	x.settle(st)
 	return st, nil
 }
 
 // settle completes a state that has been read or written, and remembers it.
 func (x *session) settle(st *state) {
-	floors := st.record.Floors
-	st.names = sync.OnceValue(func() fileNames { return newFileNames(floors) })
-	root := st.root().Version
-	st.sights = []sight{look(x.tmpDir())}
-	for _, path := range []string{
+	paths := []string{
 		x.floorsPath(), x.clockPath(), x.anchorPath(),
-		x.historyPath(st.anchor.Version), x.historyPath(root), x.historyPath(root + 1),
 		x.public("root.json"), x.public("timestamp.json"), x.public(snapshotFile),
-	} {
+		x.historyPath(st.anchor.Version), x.historyPath(st.root().Version + 1),
+	}
+	if len(st.chain) > 1 {
+		paths = append(paths, x.historyPath(st.root().Version))
+	}
+	st.sights = []sight{look(x.tmpDir())}
+	for _, path := range paths {
 		seen, ok := x.sights[path]
 		if !ok {
 			seen = unknown(path)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"sync"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 )
@@ -51,25 +52,27 @@ func isTopLevel(role string) bool {
 // fileNames names the files of one set of roles. It is immutable.
 type fileNames struct {
 	// folded counts the roles by their file name in lower case.
-	folded map[string]int
+	folded func() map[string]int
 }
 
 // newFileNames returns the names for the top-level roles and those that the
-// floors list.
+// floors list. They are counted when the first delegated role is asked for.
 func newFileNames(f Floors) fileNames {
-	n := fileNames{folded: make(map[string]int, len(f.Roles)+4)}
-	for _, role := range []string{"root", "timestamp", "snapshot", "targets"} {
-		n.folded[role]++
-	}
-	for file := range f.Roles {
-		if role := strings.TrimSuffix(file, metaSuffix); !isTopLevel(role) {
-			n.folded[strings.ToLower(quote(role))]++
+	return fileNames{folded: sync.OnceValue(func() map[string]int {
+		folded := make(map[string]int, len(f.Roles)+4)
+		for _, role := range []string{"root", "timestamp", "snapshot", "targets"} {
+			folded[role]++
 		}
-	}
-	return n
+		for file := range f.Roles {
+			if role := strings.TrimSuffix(file, metaSuffix); !isTopLevel(role) {
+				folded[strings.ToLower(quote(role))]++
+			}
+		}
+		return folded
+	})}
 }
 
 // of returns the file name of a role.
 func (n fileNames) of(role string) string {
-	return FileName(role, !isTopLevel(role) && n.folded[strings.ToLower(quote(role))] > 1)
+	return FileName(role, !isTopLevel(role) && n.folded()[strings.ToLower(quote(role))] > 1)
 }

@@ -238,6 +238,17 @@ func TestPin(t *testing.T) {
 	}
 }
 
+func TestReplaceRightAfterThePin(t *testing.T) {
+	other := maker{name: "other"}
+	for _, version := range []int64{1, 7} {
+		s, seen, dir := pinned(t)
+		require.NoError(t, s.Pin(t.Context(), other.root(version).Raw, true))
+		require.Equal(t, []EventCode{EventAnchorReplaced}, seen.codes())
+		requireFile(t, filepath.Join(dir, "root.json"), other.root(version))
+		require.Equal(t, Floors{Root: version}, view(t, s).Floors)
+	}
+}
+
 func TestPinWhereAnotherToolWas(t *testing.T) {
 	other := maker{name: "other"}
 	for name, c := range map[string]struct {

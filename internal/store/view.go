@@ -85,7 +85,7 @@ func (v *View) Role(name string) *admission.Doc {
 	if _, listed := v.Floors.Roles[name+metaSuffix]; !listed && !isTopLevel(name) {
 		return nil
 	}
-	path := v.store.public(v.state.names().of(name))
+	path := v.store.public(v.state.names.of(name))
 	doc, err := v.store.read(path, admission.KindTargets)
 	if err == nil {
 		return doc
