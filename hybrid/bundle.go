@@ -213,7 +213,7 @@ func (c *Client) rootChain(ctx context.Context, root *admission.Doc) ([]*admissi
 }
 
 func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptions) (*BundleResult, error) {
-	if err := c.initialize(ctx); err != nil {
+	if err := c.pin(ctx); err != nil {
 		return nil, err
 	}
 	b, err := bundle.Open(ctx, r, c.opts.Limits)

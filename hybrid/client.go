@@ -80,7 +80,13 @@ func New(opts Options) (*Client, error) {
 // The error is no_root if there is no trusted root yet, bad_root or
 // root_conflict if the given one cannot be used.
 func (c *Client) Initialize(ctx context.Context) error {
-	return c.call(ctx, "initialize", func(ctx context.Context) error { return c.initialize(ctx) })
+	return c.call(ctx, "initialize", func(ctx context.Context) error {
+		if err := c.pin(ctx); err != nil {
+			return err
+		}
+		_, err := c.store.View(ctx)
+		return err
+	})
 }
 
 // Refresh brings the metadata of the top-level roles up to date (specification,
@@ -212,8 +218,9 @@ func named(op string, err error) error {
 	return &copied
 }
 
-// initialize pins the shipped root once.
-func (c *Client) initialize(ctx context.Context) error {
+// pin pins the shipped root once. Whether there is a trusted root at all is told
+// by whoever looks into the store next.
+func (c *Client) pin(ctx context.Context) error {
 	if c.pinned.Load() {
 		return nil
 	}
@@ -232,9 +239,6 @@ func (c *Client) initialize(ctx context.Context) error {
 		if err := c.store.Pin(ctx, root, c.opts.ReplaceRoot); err != nil {
 			return err
 		}
-	}
-	if _, err := c.store.View(ctx); err != nil {
-		return err
 	}
 	c.pinned.Store(true)
 	return nil

@@ -65,7 +65,7 @@ type find struct {
 // fresh returns a session that is fresh enough: the latest one within
 // RefreshInterval, else one made now, shared with whoever asks meanwhile.
 func (c *Client) fresh(ctx context.Context) (*session, error) {
-	if err := c.initialize(ctx); err != nil {
+	if err := c.pin(ctx); err != nil {
 		return nil, err
 	}
 	if latest := c.latest.Load(); latest != nil && latest.state().usable(c.opts.Now(), c.opts.RefreshInterval) {
