@@ -71,7 +71,7 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// BenchmarkFetch is a download over the loopback, durable at its end.
+// BenchmarkFetch is a download over the loopback, its bytes on the disk at its end.
 func BenchmarkFetch(b *testing.B) {
 	for _, size := range []int{10_000, 3 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

@@ -44,7 +44,10 @@ func Export(ctx context.Context, path string, want Want, dest string) error {
 		}
 		return damaged(err, path)
 	}
-	return damaged(p.commit(dest), path)
+	if err := p.commit(dest); err != nil {
+		return damaged(err, path)
+	}
+	return syncDir(filepath.Dir(dest))
 }
 
 // replaceable refuses what a rename must not put out of the way: a device such

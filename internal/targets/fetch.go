@@ -151,7 +151,8 @@ func (c *Cache) download(ctx context.Context, d download) (string, error) {
 	return path, nil
 }
 
-// receive lets get write the file, and brings it under its name at path.
+// receive lets get write the file, and brings it under its name at path. The
+// directory is not synced: a name that a power cut takes away is fetched again.
 func (p *part) receive(path string, get func(context.Context, Sink) error) error {
 	defer p.discard()
 	if p.loaded && p.n == p.want.length {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/gofrs/flock"
 
@@ -242,7 +241,8 @@ func (p *part) cause(err error) error {
 	return tuferr.New(protocol.CodeInternal, "the download failed: %w", err)
 }
 
-// commit verifies the file and brings it under its name, durably.
+// commit verifies the file, forces its bytes to the disk and brings it under its
+// name. That the name is on the disk, too, is for the caller to see to.
 func (p *part) commit(path string) error {
 	if p.broken != nil {
 		return p.broken
@@ -266,7 +266,7 @@ func (p *part) commit(path string) error {
 		return localError("write", path, err)
 	}
 	p.named = true
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 // discard closes the file and removes it, unless it has got its name or may stay.
