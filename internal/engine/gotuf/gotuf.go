@@ -11,6 +11,7 @@ package gotuf
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -79,12 +80,12 @@ func (r *run) do() error {
 // when it was stored; what matters here is that go-tuf reads the same keys and
 // roles out of it as the host does.
 func (r *run) loadRoot() error {
-	root, err := r.readRoot(r.op.Root)
+	root, err := readRoot(r.op.Root)
 	if err != nil {
 		return err
 	}
 	r.tm = &trustedmetadata.TrustedMetadata{
-		Root:    root,
+		Root:    asDelegator(root, r.op.Root),
 		Targets: map[string]*metadata.Metadata[metadata.TargetsType]{},
 		// go-tuf calls metadata that expires at this very second valid, the
 		// specification calls it expired (5.3.10).
@@ -93,10 +94,9 @@ func (r *run) loadRoot() error {
 	return nil
 }
 
-// readRoot decodes a root for use as delegator: without the keys that cannot
-// count, so that go-tuf does not stumble over them. It fails if go-tuf does not
-// see in the bytes what was signed.
-func (r *run) readRoot(doc *admission.Doc) (*metadata.Metadata[metadata.RootType], error) {
+// readRoot decodes a root. It fails if go-tuf does not see in the bytes what was
+// signed.
+func readRoot(doc *admission.Doc) (*metadata.Metadata[metadata.RootType], error) {
 	root, err := metadata.Root().FromBytes(doc.Raw)
 	if err != nil {
 		return nil, unrepresentable("root", doc, err)
@@ -104,34 +104,30 @@ func (r *run) readRoot(doc *admission.Doc) (*metadata.Metadata[metadata.RootType
 	if !asSigned(root.Signed, doc) {
 		return nil, unrepresentable("root", doc, errOtherForm)
 	}
-	countable := countable(doc.Root.Keys)
-	for _, role := range root.Signed.Roles {
-		role.KeyIDs = only(role.KeyIDs, countable)
-	}
 	return root, nil
+}
+
+// asDelegator returns a root for use as delegator: without the keys that cannot
+// count, so that go-tuf does not stumble over them.
+func asDelegator(root *metadata.Metadata[metadata.RootType], doc *admission.Doc) *metadata.Metadata[metadata.RootType] {
+	without := *root
+	without.Signed.Roles = make(map[string]*metadata.Role, len(root.Signed.Roles))
+	for name, role := range root.Signed.Roles {
+		countable := *role
+		countable.KeyIDs = only(role.KeyIDs, doc.Root.Keys)
+		without.Signed.Roles[name] = &countable
+	}
+	return &without
 }
 
 var errOtherForm = errors.New("what it would verify differs from what was signed")
 
-// countable returns the keyids whose keys can count.
-func countable(set map[string]admission.Key) map[string]bool {
-	ids := make(map[string]bool, len(set))
-	for id, k := range set {
-		if _, err := keys.Decode(k); err == nil {
-			ids[id] = true
-		}
-	}
-	return ids
-}
-
-func only(ids []string, keep map[string]bool) []string {
-	kept := make([]string, 0, len(ids))
-	for _, id := range ids {
-		if keep[id] {
-			kept = append(kept, id)
-		}
-	}
-	return kept
+// only returns the keyids whose keys can count.
+func only(ids []string, set map[string]admission.Key) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		_, err := keys.Decode(set[id])
+		return err != nil
+	})
 }
 
 // updateRoots walks the root chain up to the newest version (5.3).
@@ -165,13 +161,9 @@ func (r *run) updateRoot(doc *admission.Doc) error {
 	if err := verify.RootStep(r.root, doc); err != nil {
 		return err
 	}
-	delegator, err := r.readRoot(doc)
+	signed, err := readRoot(doc)
 	if err != nil {
 		return err
-	}
-	signed, err := metadata.Root().FromBytes(doc.Raw)
-	if err != nil {
-		return unrepresentable("root", doc, err)
 	}
 	if err := r.tm.Root.VerifyDelegate(metadata.ROOT, signed); err != nil {
 		return r.classify(err, "root", doc)
@@ -179,10 +171,11 @@ func (r *run) updateRoot(doc *admission.Doc) error {
 	if signed.Signed.Version != r.tm.Root.Signed.Version+1 {
 		return r.classify(&metadata.ErrBadVersionNumber{Msg: "not the next root version"}, "root", doc)
 	}
-	if err := delegator.VerifyDelegate(metadata.ROOT, signed); err != nil {
+	next := asDelegator(signed, doc)
+	if err := next.VerifyDelegate(metadata.ROOT, signed); err != nil {
 		return r.classify(err, "root", doc)
 	}
-	r.tm.Root = delegator
+	r.tm.Root = next
 	return nil
 }
 
@@ -296,21 +289,34 @@ func (r *run) load(role, delegator string) (*admission.Doc, error) {
 }
 
 func (r *run) updateTargets(doc *admission.Doc, role, delegator string) error {
+	if d := r.tm.Targets[delegator]; d != nil {
+		set, _, _ := r.delegator(delegator).Delegated(role)
+		countableOnly(d.Signed.Delegations, role, set)
+	}
 	targets, err := r.tm.UpdateDelegatedTargets(doc.Raw, role, delegator)
 	if err != nil {
 		return err
 	}
-	if d := targets.Signed.Delegations; d != nil && doc.Delegations != nil {
-		countable := countable(doc.Delegations.Keys)
-		for i := range d.Roles {
-			d.Roles[i].KeyIDs = only(d.Roles[i].KeyIDs, countable)
-		}
-		if d.SuccinctRoles != nil {
-			d.SuccinctRoles.KeyIDs = only(d.SuccinctRoles.KeyIDs, countable)
-		}
-	}
+	// It is needed as a delegator only: what it lists is looked up in doc.
+	targets.Signed.Targets, targets.Signed.UnrecognizedFields = nil, nil
 	r.out.Targets = append(r.out.Targets, engine.Verified{Role: role, Delegator: delegator, Doc: doc})
 	return nil
+}
+
+// countableOnly takes the keys that cannot count out of the delegation to a role, when
+// the role is about to be verified: of many delegations few are followed.
+func countableOnly(d *metadata.Delegations, role string, set map[string]admission.Key) {
+	switch {
+	case d == nil:
+	case d.SuccinctRoles != nil:
+		d.SuccinctRoles.KeyIDs = only(d.SuccinctRoles.KeyIDs, set)
+	default:
+		for i := range d.Roles {
+			if d.Roles[i].Name == role {
+				d.Roles[i].KeyIDs = only(d.Roles[i].KeyIDs, set)
+			}
+		}
+	}
 }
 
 // delegator returns the document of a delegating role.
