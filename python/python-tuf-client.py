@@ -43,7 +43,7 @@ MAX_LINE = 96 << 20
 MAX_LOG_MESSAGE = 32 << 10
 MAX_IN_FLIGHT = 16
 MAX_NAME = 4096
-READ_SIZE = 1 << 20
+READ_SIZE = 64 << 10
 # How much memory the verified metadata that is kept may take.
 KEPT_BYTES = 96 << 20
 KEPT_NAMES = 4096
@@ -1101,8 +1101,7 @@ def read_lines(fd: int) -> Iterator[bytes]:
             if end >= MAX_LINE:
                 break
             with memoryview(buffer) as view:
-                line = bytes(view[:end])
-            yield line
+                yield bytes(view[:end])
             del buffer[: end + 1]
             start = 0
         if len(buffer) >= MAX_LINE:
@@ -1123,11 +1122,16 @@ class Worker:
     def run(self) -> None:
         """Serve until the end of standard input or a shutdown. Raises ViolationError."""
         for line in read_lines(0):
-            frame = parse_frame(line)
-            if frame.get("fetched") is not None:
-                self._deliver(frame["fetched"])
-            elif not self._dispatch(frame):
+            if not self._take(line):
                 return
+            del line  # it may be long, and the wait for the next one too
+
+    def _take(self, line: bytes) -> bool:
+        frame = parse_frame(line)
+        if frame.get("fetched") is None:
+            return self._dispatch(frame)
+        self._deliver(frame["fetched"])
+        return True
 
     def _dispatch(self, frame: dict[str, Any]) -> bool:
         number, method, params = frame["id"], frame["method"], frame.get("params") or {}
