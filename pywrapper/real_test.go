@@ -95,8 +95,11 @@ func TestRealWorkerWithoutPythonTUF(t *testing.T) {
 func TestRealWorkerUnderAMemoryLimit(t *testing.T) {
 	python := pyenvtest.Python(t)
 	h := start(t, "", func(s *Supervisor) { real(s, python); s.o.MemoryLimit = 32 << 20 })
-	_, err := h.call(t, protocol.MethodPing, nil)
-	require.Equal(t, protocol.ClassFault, asError(t, err).Class, "it cannot even start: %v", err)
+	_, err := h.Call(t.Context(), Call{Method: protocol.MethodRefresh, Fetch: func(context.Context, protocol.Fetch) protocol.Fetched {
+		t.Error("it has no memory to work in")
+		return protocol.Fetched{}
+	}})
+	require.Equal(t, protocol.CodeEngineInternal, asError(t, err).Code, "it answers that it cannot work: %v", err)
 }
 
 func TestDeadHostTakesItsWorkerAlong(t *testing.T) {
