@@ -213,7 +213,7 @@ func (c *Client) rootChain(ctx context.Context, root *admission.Doc) ([]*admissi
 }
 
 func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptions) (*BundleResult, error) {
-	if err := c.pin(ctx); err != nil {
+	if err := c.pin(ctx, nil); err != nil {
 		return nil, err
 	}
 	b, err := bundle.Open(ctx, r, c.opts.Limits)
@@ -300,7 +300,7 @@ func (r request) answers() answers {
 	if r.bundle != nil {
 		return bundled{r.bundle}
 	}
-	return r.memo
+	return r.inquiry.Memo()
 }
 
 // now returns the reference time, if there is one, else the clock's.

@@ -1,10 +1,12 @@
 package hybrid
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"sync/atomic"
 
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/engine/gotuf"
 	"github.com/ragnos-labs/vault-tuf/internal/source"
@@ -12,6 +14,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -41,6 +44,8 @@ type Client struct {
 	// opening is held by whoever opens the cache.
 	opening sync.Mutex
 	cache   atomic.Pointer[targets.Cache]
+	// expected has asked for the next root already, for the first refresh.
+	expected atomic.Pointer[source.Inquiry]
 	// latest is the newest session, nil if there is none to go on from.
 	latest atomic.Pointer[session]
 	calls  *calls
@@ -81,7 +86,7 @@ func New(opts Options) (*Client, error) {
 // root_conflict if the given one cannot be used.
 func (c *Client) Initialize(ctx context.Context) error {
 	return c.call(ctx, "initialize", func(ctx context.Context) error {
-		if err := c.pin(ctx); err != nil {
+		if err := c.pin(ctx, nil); err != nil {
 			return err
 		}
 		_, err := c.store.View(ctx)
@@ -152,6 +157,7 @@ func (c *Client) VerifyAndDownloadPlugin(ctx context.Context, name string, opts 
 func (c *Client) Shutdown(ctx context.Context) error {
 	idle := c.calls.end()
 	c.cancel()
+	defer c.unexpect()
 	select {
 	case <-idle:
 	case <-ctx.Done():
@@ -219,8 +225,9 @@ func named(op string, err error) error {
 }
 
 // pin pins the shipped root once. Whether there is a trusted root at all is told
-// by whoever looks into the store next.
-func (c *Client) pin(ctx context.Context) error {
+// by whoever looks into the store next. A store that has to be made waits for the
+// disk: first, if not nil, is called with its root before.
+func (c *Client) pin(ctx context.Context, first func(root []byte)) error {
 	if c.pinned.Load() {
 		return nil
 	}
@@ -231,15 +238,41 @@ func (c *Client) pin(ctx context.Context) error {
 	case <-ctx.Done():
 		return engine.Cancelled(ctx)
 	}
+	if ctx.Err() != nil {
+		return engine.Cancelled(ctx)
+	}
 	root, err := c.opts.root()
-	if err != nil {
+	if err != nil || c.pinned.Load() {
 		return err
 	}
 	if root != nil {
+		if first != nil && !c.store.Exists() {
+			first(root)
+		}
 		if err := c.store.Pin(ctx, root, c.opts.ReplaceRoot); err != nil {
+			c.unexpect()
 			return err
 		}
 	}
 	c.pinned.Store(true)
 	return nil
+}
+
+// expect asks the first question of every operation while a new trust store
+// waits for the disk. The next refresh takes the answer over.
+func (c *Client) expect(root []byte) {
+	doc, err := admission.Parse(admission.KindRoot, bytes.Clone(root), c.opts.Limits)
+	if err != nil || verify.SelfSigned(doc) != nil {
+		return // Pinning says what is wrong.
+	}
+	inquiry := source.Inquire(c.remote, &source.Memo{})
+	inquiry.Expect(doc.Version + 1)
+	c.expected.Store(inquiry)
+}
+
+// unexpect drops what nobody will ask for.
+func (c *Client) unexpect() {
+	if inquiry := c.expected.Swap(nil); inquiry != nil {
+		inquiry.Close()
+	}
 }

@@ -30,10 +30,11 @@ type request struct {
 	// is then left alone: see importBundle.
 	bundle    *bundle.Reader
 	reference time.Time
-	// memo is the state of the repository to go on from, after the operation that
-	// left the trust store as after describes it; both nil to ask anew.
-	memo  *source.Memo
-	after *verified
+	// inquiry may have asked the repository something already. What it knows must
+	// not be older than the trust store, or it would look like a rollback: fits says
+	// whether a view is one from before. Both are nil to ask anew.
+	inquiry *source.Inquiry
+	fits    func(*store.View) bool
 }
 
 // verified is what an operation has verified and committed.
@@ -59,8 +60,8 @@ type verified struct {
 // been proved wrong.
 func (c *Client) operate(ctx context.Context, req request) (*verified, error) {
 	for range maxRestarts {
-		if req.memo == nil {
-			req.memo = &source.Memo{}
+		if req.inquiry == nil {
+			req.inquiry = source.Inquire(c.remote, &source.Memo{})
 		}
 		v, err := c.attempt(ctx, req)
 		switch {
@@ -72,25 +73,25 @@ func (c *Client) operate(ctx context.Context, req request) (*verified, error) {
 		if ctx.Err() != nil {
 			return nil, engine.Cancelled(ctx)
 		}
-		req.memo, req.after = nil, nil
+		req.inquiry, req.fits = nil, nil
 	}
 	e := tuferr.New(protocol.CodeContention, "the trust store changed %d times during one operation", maxRestarts)
 	e.Path, e.Hint = c.opts.MetadataDir, "try again; many processes share this directory"
 	return nil, e
 }
 
-// attempt is one operation on one view of the store.
+// attempt is one operation on one view of the store. It closes the inquiry.
 func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
+	defer req.inquiry.Close()
 	view, err := c.store.View(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if req.after != nil && !req.after.stands(view) {
+	if req.fits != nil && !req.fits(view) {
 		return nil, movedOn()
 	}
 	local := trust(view)
-	src := source.New(c.remote, local, req.memo)
-	defer src.Close()
+	src := source.New(req.inquiry, local)
 	r := &attempt{Client: c, trusted: local, memo: req.answers()}
 	r.op = &engine.Operation{
 		Root: view.Root, Source: src, Start: view.Start(req.now(c.opts.Now)),
@@ -110,7 +111,7 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 	if v == nil || v.out == nil {
 		return nil, err
 	}
-	v.start, v.root, v.offline, v.memo = r.op.Start, v.out.RootDoc(view.Root), r.offline, req.memo
+	v.start, v.root, v.offline, v.memo = r.op.Start, v.out.RootDoc(view.Root), r.offline, req.inquiry.Memo()
 	v.expires, v.answers = expires(v.root, v.out), &answered{}
 	if r.offline != nil {
 		// Nothing is committed, so the floors have to be asked here.

@@ -13,6 +13,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/source"
+	"github.com/ragnos-labs/vault-tuf/internal/store"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -44,8 +45,8 @@ func (s *session) state() *verified { return s.v.Load() }
 // more runs a request over the state of the repository that the session knows.
 func (c *Client) more(ctx context.Context, s *session, req request) (*verified, error) {
 	before := s.state()
-	req.memo, req.after, req.offline = before.memo, before, s.offline
 	before.memo.Forgive()
+	req.inquiry, req.fits, req.offline = source.Inquire(c.remote, before.memo), before.stands, s.offline
 	v, err := c.operate(ctx, req)
 	if err != nil {
 		return nil, err
@@ -65,11 +66,11 @@ type find struct {
 // fresh returns a session that is fresh enough: the latest one within
 // RefreshInterval, else one made now, shared with whoever asks meanwhile.
 func (c *Client) fresh(ctx context.Context) (*session, error) {
-	if err := c.pin(ctx); err != nil {
-		return nil, err
-	}
 	if latest := c.latest.Load(); latest != nil && latest.state().usable(c.opts.Now(), c.opts.RefreshInterval) {
 		return latest, nil
+	}
+	if err := c.pin(ctx, c.expect); err != nil {
+		return nil, err
 	}
 	return c.flight.do(ctx, c.ctx, c.calls, c.refresh)
 }
@@ -79,12 +80,17 @@ func (c *Client) refresh(ctx context.Context) (*session, error) {
 	if c.opts.Mode == ModeAuto && c.brk.troubled() {
 		c.python.prepare()
 	}
-	var req request
+	// It was made for a trust store that did not exist then.
+	req := request{inquiry: c.expected.Swap(nil), fits: func(v *store.View) bool { return v.Timestamp == nil }}
+	if req.inquiry == nil {
+		req = request{inquiry: source.Inquire(c.remote, &source.Memo{})}
+	}
+	defer req.inquiry.Close()
 	if latest := c.latest.Load(); latest != nil {
-		var renewed bool
-		if req.memo, renewed = c.renew(ctx, latest); renewed {
+		if c.renew(ctx, latest, req.inquiry) {
 			return latest, nil
 		}
+		req.fits = latest.state().stands
 	}
 	v, err := c.operate(ctx, req)
 	var offline error

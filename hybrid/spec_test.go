@@ -357,8 +357,10 @@ func TestEachEngineAlone(t *testing.T) {
 				case e.Name() == python.Name() && tt.pythonCode != "":
 					code = tt.pythonCode
 				}
+				inquiry := source.Inquire(remote, &source.Memo{})
+				defer inquiry.Close()
 				out, err := e.Run(context.Background(), &engine.Operation{
-					Root: trusts.root, Source: source.New(remote, trusts, &source.Memo{}), Start: specStart,
+					Root: trusts.root, Source: source.New(inquiry, trusts), Start: specStart,
 					Targets: []string{tt.path}, MaxRoots: 8, MaxRoles: 8,
 				})
 				require.Equal(t, code, tuferr.CodeOf(err), err)

@@ -20,40 +20,37 @@ import (
 // the new start time, and no other process has moved the trust store. Everything
 // that would be verified has been, over the same bytes and by the same keys.
 //
-// If it returns false there is news, or trouble: an engine has to look, over
-// the memo, so that the repository is not asked again.
-func (c *Client) renew(ctx context.Context, s *session) (*source.Memo, bool) {
+// If it returns false there is news, or trouble: an engine has to look, and the
+// inquiry knows what the repository has answered so far.
+func (c *Client) renew(ctx context.Context, s *session, inquiry *source.Inquiry) bool {
 	v := s.state()
-	memo := &source.Memo{}
 	if v.offline != nil {
-		return memo, false
+		return false
 	}
 	start := v.view.Start(c.opts.Now())
 	if start.Before(v.start) {
 		start = v.start
 	}
 	if !start.Before(v.expires) {
-		return memo, false
+		return false
 	}
-	src := source.New(c.remote, trusted{View: v.view}, memo)
-	defer src.Close()
-	src.Have(v.out.Timestamp, v.memo.ETag(timestampFile))
-	if _, err := src.Remote(ctx, rootFile(v.root.Version+1)); tuferr.CodeOf(err) != protocol.CodeNotFound {
-		return memo, false
+	inquiry.Have(v.out.Timestamp, v.memo.ETag(timestampFile))
+	if _, err := inquiry.Remote(ctx, rootFile(v.root.Version+1)); tuferr.CodeOf(err) != protocol.CodeNotFound {
+		return false
 	}
-	ts, err := src.Remote(ctx, timestampFile)
+	ts, err := inquiry.Remote(ctx, timestampFile)
 	if err != nil || ts.SHA256 != v.out.Timestamp.SHA256 {
-		return memo, false
+		return false
 	}
 	view, err := c.current(ctx, v)
 	if err == nil {
 		view, err = c.store.Touch(ctx, view, start)
 	}
 	if err != nil {
-		return memo, false
+		return false
 	}
-	s.renewed(view, start, memo)
-	return memo, true
+	s.renewed(view, start, inquiry.Memo())
+	return true
 }
 
 // current returns the view of the store that v rests on, or a newer one of the

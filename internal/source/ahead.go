@@ -30,7 +30,8 @@ const guessGrace = time.Second
 // in which order, is as if there were no guesses: the engine asks for the
 // timestamp only when the newest root is known (5.3), and a timestamp that was
 // asked for before a newer root turned up is dropped. Root versions are verified
-// one after another.
+// one after another. The first of them may also be asked for while the trust store
+// is being made.
 type ahead struct {
 	// late says that some root version did not come at once.
 	late atomic.Bool
@@ -71,7 +72,7 @@ func (a *ahead) close() {
 }
 
 // guess fetches a file in the background, once.
-func (s *Source) guess(f engine.File) {
+func (s *Inquiry) guess(f engine.File, late func()) {
 	a, n := s.ahead, name{f.Role, f.Version}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,13 +86,13 @@ func (s *Source) guess(f engine.File) {
 	a.all.Go(func() {
 		defer g.cancel()
 		defer close(g.done)
-		g.doc, g.etag, g.err = s.get(ctx, f, s.limit(f), nil)
+		g.doc, g.etag, g.err = s.get(ctx, f, s.limit(f), late)
 	})
 }
 
 // guessed returns what a guess brought, and false if there was none or nothing
 // can be said by it. It waits for a guess that is still out, but not for ever.
-func (s *Source) guessed(ctx context.Context, f engine.File, limit int64) (*guess, bool) {
+func (s *Inquiry) guessed(ctx context.Context, f engine.File, limit int64) (*guess, bool) {
 	a, n := s.ahead, name{f.Role, f.Version}
 	a.mu.Lock()
 	g := a.guesses[n]
@@ -119,18 +120,18 @@ func (s *Source) guessed(ctx context.Context, f engine.File, limit int64) (*gues
 }
 
 // onLate is what to do when the answer to a request does not come at once.
-func (s *Source) onLate(f engine.File) func() {
+func (s *Inquiry) onLate(f engine.File) func() {
 	if admission.KindOf(f.Role) != admission.KindRoot {
 		return nil
 	}
 	return func() {
 		s.ahead.late.Store(true)
-		s.guess(engine.File{Role: string(admission.KindTimestamp)})
+		s.guess(engine.File{Role: string(admission.KindTimestamp)}, nil)
 	}
 }
 
 // cameRoot looks ahead from a new root version.
-func (s *Source) cameRoot(version int64) {
+func (s *Inquiry) cameRoot(version int64) {
 	a := s.ahead
 	a.mu.Lock()
 	// It may have been signed, or superseded, under an older root. The request is
@@ -146,6 +147,6 @@ func (s *Source) cameRoot(version int64) {
 	to := a.reached
 	a.mu.Unlock()
 	for v := from; v <= to; v++ {
-		s.guess(engine.File{Role: string(admission.KindRoot), Version: v})
+		s.guess(engine.File{Role: string(admission.KindRoot), Version: v}, nil)
 	}
 }

@@ -68,6 +68,26 @@ func TestTimestampIsAskedForWhileTheNextRootIsOut(t *testing.T) {
 	require.Equal(t, []string{nextRootFile, timestampFile}, w.server.Requests())
 }
 
+// TestExpectedRootIsAskedForOnce, in the background, and all that follows from
+// its being late follows.
+func TestExpectedRootIsAskedForOnce(t *testing.T) {
+	w := newWorld(t)
+	w.lateRoot()
+	s := w.source()
+	s.Expect(2)
+	_, _, asked := w.memo.Answer(nextRoot)
+	require.False(t, asked, "a guess is no answer")
+	_, err := s.Remote(t.Context(), nextRoot)
+	require.Equal(t, protocol.CodeNotFound, tuferr.CodeOf(err))
+	_, err = s.Remote(t.Context(), timestamp)
+	require.NoError(t, err)
+	require.Equal(t, []string{nextRootFile, timestampFile}, w.server.Requests())
+	s.Close()
+	s.Expect(3)
+	s.Close()
+	require.Len(t, w.server.Requests(), 2)
+}
+
 func TestTimestampFromBeforeANewRootIsDropped(t *testing.T) {
 	w := newWorld(t)
 	w.lateRoot()
@@ -223,4 +243,3 @@ func TestKnownTimestamp(t *testing.T) {
 		})
 	}
 }
-

@@ -42,15 +42,21 @@ type Memo struct {
 	files map[name]*file
 }
 
-// Source is the source of one operation. It implements [engine.Source].
-type Source struct {
-	remote  Remote
-	trusted Trusted
-	memo    *Memo
-	ahead   *ahead
+// Inquiry is what one operation asks of the repository. It is safe for
+// concurrent use.
+type Inquiry struct {
+	remote Remote
+	memo   *Memo
+	ahead  *ahead
 	// have is a timestamp that was verified before, haveTag its ETag.
 	have    *admission.Doc
 	haveTag string
+}
+
+// Source is the source of one operation. It implements [engine.Source].
+type Source struct {
+	*Inquiry
+	trusted Trusted
 }
 
 type name struct {
@@ -70,26 +76,41 @@ type file struct {
 	limit int64
 }
 
-// New returns the source of one operation over what the store trusts now. It
-// must be closed.
-func New(remote Remote, trusted Trusted, memo *Memo) *Source {
-	return &Source{remote: remote, trusted: trusted, memo: memo, ahead: newAhead()}
+// Inquire begins an inquiry. It must be closed.
+func Inquire(remote Remote, memo *Memo) *Inquiry {
+	return &Inquiry{remote: remote, memo: memo, ahead: newAhead()}
 }
 
-// Close ends what was asked for ahead and is not needed. No call may come after it.
-func (s *Source) Close() { s.ahead.close() }
+// New returns the source of one operation over what the store trusts now.
+func New(inquiry *Inquiry, trusted Trusted) *Source {
+	return &Source{Inquiry: inquiry, trusted: trusted}
+}
 
-// Have gives the source the timestamp that was verified last, with the ETag that
+// Memo returns what the inquiry remembers.
+func (s *Inquiry) Memo() *Memo { return s.memo }
+
+// Close ends what was asked for ahead and is not needed. Nothing may be asked
+// after it; it may be called twice.
+func (s *Inquiry) Close() { s.ahead.close() }
+
+// Expect asks for the root version that an engine will ask for first, while the
+// caller is busy with something else.
+func (s *Inquiry) Expect(root int64) {
+	f := engine.File{Role: string(admission.KindRoot), Version: root}
+	s.guess(f, s.onLate(f))
+}
+
+// Have gives the inquiry the timestamp that was verified last, with the ETag that
 // it came with, if any: it is returned itself, not parsed again, if the
 // repository has nothing else. Call it before Remote, and only with a timestamp
 // that has not expired: what it says is then all that an ETag can decide.
-func (s *Source) Have(timestamp *admission.Doc, etag string) {
+func (s *Inquiry) Have(timestamp *admission.Doc, etag string) {
 	s.have, s.haveTag = timestamp, etag
 }
 
 // Remote implements [engine.Source]. An error is remembered like an answer,
 // unless it is the caller who gave up.
-func (s *Source) Remote(ctx context.Context, f engine.File) (*admission.Doc, error) {
+func (s *Inquiry) Remote(ctx context.Context, f engine.File) (*admission.Doc, error) {
 	entry := s.memo.entry(name{f.Role, f.Version})
 	select {
 	case entry.turn <- struct{}{}:
@@ -160,7 +181,7 @@ func (m *Memo) Forgive() {
 
 // limit returns the most bytes that a file may have: its signed length, if
 // there is one, and never more than the limit of its kind.
-func (s *Source) limit(f engine.File) int64 {
+func (s *Inquiry) limit(f engine.File) int64 {
 	limit := s.remote.Limits.Bytes(admission.KindOf(f.Role))
 	if f.Length > 0 {
 		limit = min(limit, f.Length)
@@ -169,7 +190,7 @@ func (s *Source) limit(f engine.File) int64 {
 }
 
 // fetch returns what a guess has brought already, or else asks the repository.
-func (s *Source) fetch(ctx context.Context, f engine.File, limit int64) (doc *admission.Doc, etag string, err error) {
+func (s *Inquiry) fetch(ctx context.Context, f engine.File, limit int64) (doc *admission.Doc, etag string, err error) {
 	if g, ok := s.guessed(ctx, f, limit); ok {
 		doc, etag, err = g.doc, g.etag, g.err
 	} else {
@@ -184,7 +205,7 @@ func (s *Source) fetch(ctx context.Context, f engine.File, limit int64) (doc *ad
 }
 
 // get asks the repository for a file and admits it.
-func (s *Source) get(ctx context.Context, f engine.File, limit int64, late func()) (*admission.Doc, string, error) {
+func (s *Inquiry) get(ctx context.Context, f engine.File, limit int64, late func()) (*admission.Doc, string, error) {
 	kind := admission.KindOf(f.Role)
 	url, err := transport.MetadataURL(s.remote.MetadataURL, f.Role, f.Version)
 	if err != nil {

@@ -63,11 +63,11 @@ func (w *world) doc(role string, version int) *admission.Doc {
 }
 
 func (w *world) source() *source.Source {
-	s := source.New(source.Remote{Client: w.client, MetadataURL: w.server.URL + "/metadata", Limits: w.limits},
+	inquiry := source.Inquire(source.Remote{Client: w.client, MetadataURL: w.server.URL + "/metadata", Limits: w.limits}, w.memo)
+	w.t.Cleanup(inquiry.Close)
+	return source.New(inquiry,
 		trusted{root: w.doc("root", 1), timestamp: w.doc("timestamp", 1), snapshot: w.doc("snapshot", 1),
-			roles: map[string]*admission.Doc{"targets": w.doc("targets", 1)}}, w.memo)
-	w.t.Cleanup(s.Close)
-	return s
+			roles: map[string]*admission.Doc{"targets": w.doc("targets", 1)}})
 }
 
 var (

@@ -46,6 +46,10 @@ func (s *Store) Pin(ctx context.Context, anchor []byte, replace bool) error {
 	return s.locked(ctx, func(x *session) error { return x.pin(doc, replace, lineage) })
 }
 
+// Exists reports whether a root has been pinned here: if not, the first Pin makes
+// the store.
+func (s *Store) Exists() bool { return exists(s.anchorPath()) }
+
 func (x *session) pin(doc *admission.Doc, replace bool, lineage []string) error {
 	st, err := x.load()
 	if tuferr.CodeOf(err) == protocol.CodeNoRoot {
