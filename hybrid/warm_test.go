@@ -258,3 +258,41 @@ func TestMaxDownloads(t *testing.T) {
 	_, err := New(Options{MaxDownloads: -1})
 	require.ErrorIs(t, err, ErrUsage)
 }
+
+// TestAnswersOlderThanTheStore: what was asked for before another process moved
+// the trust store on is no rollback, but asked for again.
+func TestAnswersOlderThanTheStore(t *testing.T) {
+	for name, warm := range map[string]bool{"warm": true, "first refresh": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.client(ModeAuto)
+			if warm {
+				w.get(c)
+				w.repo.PublishTimestamp()
+			}
+			var once sync.Once
+			slow := "metadata/timestamp.json"
+			if !warm { // Asked for while the store is made, and answered when it has moved on.
+				slow = "metadata/2.root.json"
+			}
+			w.server.On(slow, func(x *tuftest.Exchange) {
+				raw, ok := x.File()
+				once.Do(func() {
+					w.repo.PublishRoot()
+					w.repo.PublishTimestamp()
+					w.server.Heal()
+					require.NoError(t, w.client(ModeGo).Refresh(context.Background()))
+				})
+				if !ok {
+					tuftest.Status(404)(x)
+					return
+				}
+				_, _ = x.Write(raw)
+			})
+			r := w.get(c)
+			require.EqualValues(t, 2, r.Versions.Root)
+			require.EqualValues(t, w.repo.Timestamp.Version, r.Versions.Timestamp)
+			require.NotContains(t, w.codes(), "refused")
+		})
+	}
+}
