@@ -53,6 +53,20 @@ func BenchmarkParse100kIndented(b *testing.B) {
 func BenchmarkParseSnapshot(b *testing.B) { benchmarkParse(b, KindSnapshot, manyRoles(16384)) }
 func BenchmarkParseSmall(b *testing.B)    { benchmarkParse(b, KindRoot, []byte(okRoot)) }
 
+// BenchmarkFind100k looks a target up in an index of 100,000.
+func BenchmarkFind100k(b *testing.B) {
+	d, err := Parse(KindTargets, manyTargets(100_000), Limits{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if d.Targets.Find("plugins/vendor-054/plugin-054321/1.2.3/plugin.tar.gz") == nil {
+			b.Fatal("not found")
+		}
+	}
+}
+
 func benchmarkParse(b *testing.B, kind Kind, raw []byte) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(raw)))

@@ -65,12 +65,16 @@ func (c *canonicalizer) array() error {
 		return err
 	}
 	c.write('[')
+	begin := len(c.out)
 	for first := true; c.dec.PeekKind() != ']'; first = false {
-		if !first && c.signed {
+		if !first {
 			c.write(',')
 		}
 		if err := c.value(); err != nil {
 			return err
+		}
+		if !c.signed {
+			c.out = c.out[:begin]
 		}
 	}
 	c.write(']')

@@ -255,6 +255,7 @@ func sameTargets(t *testing.T, want tree, got Targets) {
 	for path, v := range want {
 		for _, near := range []string{path + "x", "x" + path, strings.TrimSuffix(path, "x")} {
 			require.Equal(t, want[near] != nil, got.Find(near) != nil, near)
+			require.Equal(t, want[near] != nil, got.Has(near), near)
 		}
 		target, e := got.Find(path), v.(tree)
 		require.NotNil(t, target, path)

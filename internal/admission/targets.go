@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -35,8 +34,11 @@ func (t Targets) Paths() iter.Seq[string] {
 	}
 }
 
-// Find returns the description of a target file, or nil if it is not listed.
-func (t Targets) Find(path string) *Target {
+// Has says whether a target file is listed.
+func (t Targets) Has(path string) bool { return t.member(path) != nil }
+
+// member returns what the file has from the member of a path on, or nil.
+func (t Targets) member(path string) []byte {
 	want := []byte(path)
 	i, found := sort.Find(len(t.at), func(i int) int {
 		return bytes.Compare(want, unquote(leadingString(t.raw[t.at[i]:])))
@@ -44,14 +46,22 @@ func (t Targets) Find(path string) *Target {
 	if !found {
 		return nil
 	}
-	member := t.raw[t.at[i]:]
-	dec := jsontext.NewDecoder(bytes.NewBuffer(trimColon(member[len(leadingString(member)):])))
+	return t.raw[t.at[i]:]
+}
+
+// Find returns the description of a target file, or nil if it is not listed.
+func (t Targets) Find(path string) *Target {
+	member := t.member(path)
+	if member == nil {
+		return nil
+	}
+	entry := leadingObject(trimColon(member[len(leadingString(member)):]))
 	var w struct {
 		Length int64             `json:"length"`
 		Hashes map[string]string `json:"hashes"`
 		Custom jsontext.Value    `json:"custom"`
 	}
-	if err := json.UnmarshalDecode(dec, &w, jsontext.AllowDuplicateNames(true)); err != nil {
+	if err := unmarshal(entry, &w); err != nil {
 		// Never: the entry was held against the schema. The path is listed, with
 		// nothing that a file could match.
 		return &Target{}
@@ -90,6 +100,23 @@ func leadingString(v []byte) []byte {
 			i++
 		case '"':
 			return v[:i+1]
+		}
+	}
+}
+
+// leadingObject returns the JSON object that v, which is valid, begins with.
+func leadingObject(v []byte) jsontext.Value {
+	depth := 0
+	for i := 0; ; i++ {
+		switch v[i] {
+		case '"':
+			i += len(leadingString(v[i:])) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return v[:i+1]
+			}
 		}
 	}
 }

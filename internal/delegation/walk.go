@@ -35,7 +35,7 @@ func Find(path string, maxRoles int, load Load) (role, delegator string, err err
 		if err != nil {
 			return "", "", err
 		}
-		if doc.Targets.Find(path) != nil {
+		if doc.Targets.Has(path) {
 			return next.role, next.delegator, nil
 		}
 		visited[next.role] = true
