@@ -234,7 +234,7 @@ def repo() -> Repo:
 
 @pytest.fixture(scope="module")
 def shared_host() -> Iterator[Host]:
-    """One worker for many requests: it keeps nothing between them."""
+    """One worker for many requests: what it keeps of one repository is nothing to another."""
     host = Host(sys.executable, "-I", str(SCRIPT), "worker")
     assert host.receive()["hello"]["protocol"] == 2
     yield host
