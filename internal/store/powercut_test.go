@@ -17,7 +17,7 @@ import (
 
 // A model of a disk that loses its power. It knows only what a file system
 // promises: what was synced is there. A file that was written and not synced may
-// be whole, empty, half, or hold zeros; of the changes to the entries of a
+// be whole, empty, or hold zeros; of the changes to the entries of a
 // directory since it was synced, any may have come to the disk without the
 // others; what stands in a directory whose own entry is lost is lost.
 
@@ -196,7 +196,7 @@ func (p *platter) choices() (all []choice) {
 		if _, certain := p.synced[id]; certain || temporary[id] || len(n.data) == 0 {
 			continue
 		}
-		all = append(all, choice{file: id, torn: [][]byte{nil, make([]byte, len(n.data)), n.data[:len(n.data)/2], n.data}})
+		all = append(all, choice{file: id, torn: [][]byte{nil, make([]byte, len(n.data)), n.data}})
 	}
 	slices.SortFunc(all, func(a, b choice) int {
 		return slices.Compare([]string{fmt.Sprint(a.dir, a.file), a.name}, []string{fmt.Sprint(b.dir, b.file), b.name})
@@ -216,7 +216,7 @@ func (p *platter) each(dir inode, f func(dir inode, name string, id inode)) {
 // the disk: all of them if they are few; else the oldest and the newest, all that
 // deviate from these in one point, and some at random.
 func (p *platter) disks(f func(map[inode]node)) {
-	const few = 12
+	const few = 8
 	all := p.choices()
 	total := 1
 	for _, c := range all {

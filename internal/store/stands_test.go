@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,8 +131,8 @@ func TestQuietRefreshesWriteSeldom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, v, dir := settledStore(t)
-			steps := 0
-			s.disk.before = func(string, string) error { steps++; return nil }
+			var steps atomic.Int64
+			s.disk.before = func(string, string) error { steps.Add(1); return nil }
 			for _, ahead := range []time.Duration{time.Second, 30 * time.Second, clockLag - 1} {
 				w, err := refresh(s, v, noon.Add(ahead))
 				require.NoError(t, err)
@@ -141,7 +142,7 @@ func TestQuietRefreshesWriteSeldom(t *testing.T) {
 				require.True(t, view(t, s).Start(noon).Equal(noon.Add(ahead)), "in this process nothing lags")
 				require.True(t, onDisk(dir).Floor.Equal(noon))
 			}
-			require.Zero(t, steps)
+			require.Zero(t, steps.Load())
 			w, err := refresh(s, v, noon)
 			require.NoError(t, err)
 			require.True(t, w.ClockFloor.Equal(noon.Add(clockLag-1)), "it never goes back")
