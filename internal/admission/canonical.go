@@ -160,7 +160,7 @@ func (c *canonicalizer) sort(begin, n int) error {
 		return nil
 	}
 	c.own()
-	c.spare = slices.Grow(c.spare[:0], size)
+	c.spare = room(c.spare, size)
 	for i, m := range c.members {
 		if i > 0 {
 			c.spare = append(c.spare, ',')
@@ -201,10 +201,18 @@ func compareEscaped(a, b []byte) int {
 	return cmp.Compare(at(a), at(b))
 }
 
+// room returns s without elements, or a new slice, with room for n.
+func room[T any](s []T, n int) []T {
+	if cap(s) >= n {
+		return s[:0]
+	}
+	return make([]T, 0, max(n, 2*cap(s)))
+}
+
 // split finds the n members of the object that begin at begin and end with what
 // has been written.
 func (c *canonicalizer) split(begin, n int) {
-	c.members = slices.Grow(c.members[:0], n)
+	c.members = room(c.members, n)
 	m := member{start: begin}
 	depth := 0
 	for i := begin; i < len(c.out); i++ {

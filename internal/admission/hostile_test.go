@@ -37,10 +37,11 @@ func signedPartWith(kind Kind, members string) string {
 }
 
 // What Parse may allocate for each byte of a file: most for many small things
-// that the document keeps in maps and lists.
+// that the document keeps in maps and lists, which are decoded one by one. The
+// race detector doubles that, because it makes pools forget.
 const (
 	usual  = 8
-	inMaps = 48
+	inMaps = 96
 )
 
 // hostile is a file of about size bytes that nobody signed: what it does not cost.
