@@ -158,14 +158,17 @@ def test_the_time_for_the_command_is_bounded(site: Site) -> None:
     fails(site, "timeout", "--root", str(site.root), "--timeout", "1", "refresh")
 
 
+HEED = """import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])"""
+
+
 def test_ctrl_c(site: Site) -> None:
     site.silent.set()
-    command = site.command("--root", str(site.root), "refresh")
-
-    def heed() -> None:  # Whoever runs these tests in the background ignores the signal.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=heed) as process:
+    # Whoever runs these tests in the background may have the signal ignored.
+    heeding = [sys.executable, "-I", "-c", HEED]
+    command = [*heeding, *site.command("--root", str(site.root), "refresh")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert site.asked.wait(PATIENCE)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=PATIENCE)
