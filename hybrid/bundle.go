@@ -231,7 +231,7 @@ func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptio
 	if err != nil {
 		return nil, advised(err)
 	}
-	c.latest.Store(nil) // What it would answer is not the newest any more.
+	c.imported()
 	found := make(map[string]*find, len(names))
 	for _, name := range names {
 		if found[name], err = v.listed(name, c.opts.MaxRoles); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
@@ -45,10 +46,13 @@ type Client struct {
 	opening sync.Mutex
 	cache   atomic.Pointer[targets.Cache]
 	// expected has asked for the next root already, for the first refresh.
-	expected atomic.Pointer[source.Inquiry]
-	// latest is the newest session, nil if there is none to go on from.
-	latest atomic.Pointer[session]
-	calls  *calls
+	expected atomic.Pointer[expectation]
+	// latest is the newest session, nil if there is none to go on from. Who changes
+	// it holds succession; imports counts the bundles that ended one.
+	latest     atomic.Pointer[session]
+	succession sync.Mutex
+	imports    int
+	calls      *calls
 }
 
 // New makes a client. It reads options and environment, touches no disk and no
@@ -267,12 +271,35 @@ func (c *Client) expect(root []byte) {
 	}
 	inquiry := source.Inquire(c.remote, &source.Memo{})
 	inquiry.Expect(doc.Version + 1)
-	c.expected.Store(inquiry)
+	c.expected.Store(&expectation{inquiry, time.Now()})
+}
+
+// expectation is an inquiry that waits for the operation that it is part of.
+type expectation struct {
+	inquiry *source.Inquiry
+	since   time.Time
+}
+
+// maxExpectation is how old an expectation may become. Making a store may take
+// long when others hold its lock, and the repository may move on.
+const maxExpectation = 2 * time.Second
+
+// takeExpected returns the inquiry that is expected to be of use, or nil.
+func (c *Client) takeExpected() *source.Inquiry {
+	e := c.expected.Swap(nil)
+	switch {
+	case e == nil:
+		return nil
+	case time.Since(e.since) < maxExpectation:
+		return e.inquiry
+	}
+	e.inquiry.Close()
+	return nil
 }
 
 // unexpect drops what nobody will ask for.
 func (c *Client) unexpect() {
-	if inquiry := c.expected.Swap(nil); inquiry != nil {
-		inquiry.Close()
+	if e := c.expected.Swap(nil); e != nil {
+		e.inquiry.Close()
 	}
 }

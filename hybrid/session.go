@@ -77,20 +77,21 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 
 // refresh makes a session that knows what the repository has now.
 func (c *Client) refresh(ctx context.Context) (*session, error) {
-	if c.opts.Mode == ModeAuto && c.brk.troubled() {
-		c.python.prepare()
-	}
+	latest, imports := c.newest()
 	// It was made for a trust store that did not exist then.
-	req := request{inquiry: c.expected.Swap(nil), fits: func(v *store.View) bool { return v.Timestamp == nil }}
+	req := request{inquiry: c.takeExpected(), fits: func(v *store.View) bool { return v.Timestamp == nil }}
 	if req.inquiry == nil {
 		req = request{inquiry: source.Inquire(c.remote, &source.Memo{})}
 	}
 	defer req.inquiry.Close()
-	if latest := c.latest.Load(); latest != nil {
+	if latest != nil {
 		if c.renew(ctx, latest, req.inquiry) {
 			return latest, nil
 		}
 		req.fits = latest.state().stands
+	}
+	if c.opts.Mode == ModeAuto && c.brk.troubled() {
+		c.python.prepare()
 	}
 	v, err := c.operate(ctx, req)
 	var offline error
@@ -102,8 +103,34 @@ func (c *Client) refresh(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	s := newSession(v, offline)
-	c.latest.Store(s)
+	c.succeed(latest, imports, s)
 	return s, nil
+}
+
+// newest returns the newest session, and how many bundles have been imported.
+func (c *Client) newest() (*session, int) {
+	c.succession.Lock()
+	defer c.succession.Unlock()
+	return c.latest.Load(), c.imports
+}
+
+// succeed makes s the newest session, unless another one, or a bundle, has come
+// since before was.
+func (c *Client) succeed(before *session, imports int, s *session) {
+	c.succession.Lock()
+	defer c.succession.Unlock()
+	if c.latest.Load() == before && c.imports == imports {
+		c.latest.Store(s)
+	}
+}
+
+// imported drops the newest session: what it would answer is not the newest any
+// more.
+func (c *Client) imported() {
+	c.succession.Lock()
+	defer c.succession.Unlock()
+	c.imports++
+	c.latest.Store(nil)
 }
 
 // usable says whether what was verified may still answer: it is not older than
@@ -202,10 +229,14 @@ func (v *verified) find(name string, maxRoles int) (string, *admission.Doc, erro
 func (s *session) add(v *verified) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if merged := v.with(s.v.Load()); merged != nil {
-		v = merged
+	before := s.v.Load()
+	merged := v.with(before)
+	switch {
+	case merged != nil:
+		s.v.Store(merged)
+	case !before.start.After(v.start):
+		s.v.Store(v)
 	}
-	s.v.Store(v)
 }
 
 // with returns v with the roles of before that it lacks, or nil if the two do
@@ -229,7 +260,7 @@ func (v *verified) with(before *verified) *verified {
 		}
 	}
 	merged.out, merged.expires, merged.answers = &out, expires(v.root, &out), &answered{}
-	if before.start.After(v.start) { // It has been renewed meanwhile.
+	if before.start.After(v.start) && before.sameTop(v) { // It has been renewed meanwhile.
 		merged.start, merged.memo = before.start, before.memo
 	}
 	return &merged

@@ -44,17 +44,14 @@ func (c *Client) renew(ctx context.Context, s *session, inquiry *source.Inquiry)
 	}
 	view, err := c.current(ctx, v)
 	if err == nil {
-		view, err = c.store.Touch(ctx, view, start)
+		view, err = c.store.Touch(ctx, view, start, v.out.Find(string(admission.KindTargets), string(admission.KindRoot)))
 	}
-	if err != nil {
-		return false
-	}
-	s.renewed(view, start, inquiry.Memo())
-	return true
+	return err == nil && s.renewed(v, view, start, inquiry.Memo())
 }
 
 // current returns the view of the store that v rests on, or a newer one of the
-// same trusted state. The error is contention if another process has moved on.
+// same trusted state. The error is contention if another process has moved on,
+// and the verdict rollback if it has only come to raise the floors.
 func (c *Client) current(ctx context.Context, v *verified) (*store.View, error) {
 	if v.view.Stands() {
 		return v.view, nil
@@ -63,16 +60,30 @@ func (c *Client) current(ctx context.Context, v *verified) (*store.View, error) 
 	if err == nil && !v.stands(view) {
 		err = movedOn()
 	}
+	if err == nil {
+		err = c.aboveFloors(view, v)
+	}
 	return view, err
 }
 
-// renewed makes the session one that was verified at start.
-func (s *session) renewed(view *store.View, start time.Time, memo *source.Memo) {
+// renewed makes the session, which v was the state of, one that was verified at
+// start. It returns false if the session has moved on meanwhile.
+func (s *session) renewed(v *verified, view *store.View, start time.Time, memo *source.Memo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := *s.v.Load()
-	v.view, v.start, v.memo = view, start, memo
-	s.v.Store(&v)
+	now := *s.v.Load()
+	if !now.sameTop(v) {
+		return false
+	}
+	now.view, now.start, now.memo = view, start, memo
+	s.v.Store(&now)
+	return true
+}
+
+// sameTop says whether two states have the same root and timestamp, and so
+// everything that these name.
+func (v *verified) sameTop(other *verified) bool {
+	return v.root.SHA256 == other.root.SHA256 && v.out.Timestamp.SHA256 == other.out.Timestamp.SHA256
 }
 
 var timestampFile = engine.File{Role: string(admission.KindTimestamp)}

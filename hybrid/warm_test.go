@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -295,4 +296,54 @@ func TestAnswersOlderThanTheStore(t *testing.T) {
 			require.NotContains(t, w.codes(), "refused")
 		})
 	}
+}
+
+// TestWarmClientKeepsToTheFloors that another process has raised, and then died
+// before it could write the files.
+func TestWarmClientKeepsToTheFloors(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(ModeAuto)
+	w.get(c)
+	file := filepath.Join(w.dir, "metadata", "timestamp.json")
+	old, err := os.ReadFile(file)
+	require.NoError(t, err)
+	w.repo.PublishTimestamp()
+	require.NoError(t, w.client(ModeGo).Refresh(context.Background()))
+	require.NoError(t, os.WriteFile(file, old, 0o600))
+	w.server.On("metadata/timestamp.json", tuftest.Body(old))
+	w.refused(c, ErrRollback)
+	w.server.Heal()
+	w.get(c)
+}
+
+// TestAnImportEndsASession, also one that is only being made.
+func TestAnImportEndsASession(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(ModeAuto)
+	w.get(c)
+	before, imports := c.newest()
+	c.imported()
+	c.succeed(before, imports, before)
+	c.succeed(nil, imports, before)
+	now, imports := c.newest()
+	require.Nil(t, now)
+	c.succeed(nil, imports, before)
+	now, _ = c.newest()
+	require.Same(t, before, now)
+}
+
+// TestAnExpectationGoesStale while the store is locked by others.
+func TestAnExpectationGoesStale(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(ModeAuto)
+	c.expect(w.repo.RootBytes(1))
+	c.expected.Load().since = time.Now().Add(-maxExpectation)
+	require.Nil(t, c.takeExpected())
+	c.expect(w.repo.RootBytes(1))
+	require.NotNil(t, c.expected.Load())
+	inquiry := c.takeExpected()
+	require.NotNil(t, inquiry)
+	inquiry.Close()
+	c.expect([]byte("no root"))
+	require.Nil(t, c.takeExpected())
 }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,8 @@ type ahead struct {
 
 	mu      sync.Mutex
 	guesses map[name]*guess
+	// renewed says that a new root version has come.
+	renewed bool
 	// window is the number of root versions of the last window, reached its last one.
 	window, reached int64
 }
@@ -116,7 +119,9 @@ func (s *Inquiry) guessed(ctx context.Context, f engine.File, limit int64) (*gue
 		return g, int64(len(g.doc.Raw)) <= limit
 	}
 	// That there is no such root version is an answer, that a guess failed is none.
-	return g, tuferr.CodeOf(g.err) == protocol.CodeNotFound
+	// 403 may mean either: too many asked at a time.
+	e := tuferr.As(g.err)
+	return g, e != nil && e.Code == protocol.CodeNotFound && e.Status == http.StatusNotFound
 }
 
 // onLate is what to do when the answer to a request does not come at once.
@@ -137,6 +142,7 @@ func (s *Inquiry) cameRoot(version int64) {
 	// It may have been signed, or superseded, under an older root. The request is
 	// left to end by itself: that keeps its connection.
 	delete(a.guesses, name{string(admission.KindTimestamp), 0})
+	a.renewed = true
 	from := version + 1
 	if !a.late.Load() || version < a.reached {
 		a.mu.Unlock()
@@ -149,4 +155,15 @@ func (s *Inquiry) cameRoot(version int64) {
 	for v := from; v <= to; v++ {
 		s.guess(engine.File{Role: string(admission.KindRoot), Version: v}, nil)
 	}
+}
+
+// known returns the timestamp that the caller has, with its ETag. Under a new
+// root nothing is known: what a server says is unchanged might have to change.
+func (s *Inquiry) known() (*admission.Doc, string) {
+	s.ahead.mu.Lock()
+	defer s.ahead.mu.Unlock()
+	if s.ahead.renewed {
+		return nil, ""
+	}
+	return s.have, s.haveTag
 }

@@ -243,3 +243,49 @@ func TestKnownTimestamp(t *testing.T) {
 		})
 	}
 }
+
+// TestForbiddenGuessIsNoEnd: a server may refuse what it is asked for too many
+// of at a time. Asked alone, 403 is the end of the chain as 404 is.
+func TestForbiddenGuessIsNoEnd(t *testing.T) {
+	w := newWorld(t)
+	w.lateRoot()
+	for range 3 {
+		w.repo.PublishRoot()
+	}
+	for _, v := range []int{3, 4} {
+		var once sync.Once
+		w.server.On(fmt.Sprintf("metadata/%d.root.json", v), func(x *tuftest.Exchange) {
+			reply := tuftest.File
+			once.Do(func() { reply = tuftest.Status(http.StatusForbidden) })
+			reply(x)
+		})
+	}
+	w.server.On("metadata/5.root.json", tuftest.Status(http.StatusForbidden))
+	s := w.source()
+	for v := int64(2); v <= 4; v++ {
+		_, err := s.Remote(t.Context(), engine.File{Role: "root", Version: v})
+		require.NoError(t, err)
+	}
+	_, err := s.Remote(t.Context(), engine.File{Role: "root", Version: 5})
+	require.Equal(t, protocol.CodeNotFound, tuferr.CodeOf(err))
+}
+
+// TestNothingIsKnownUnderANewRoot: the timestamp is asked for as if none were.
+func TestNothingIsKnownUnderANewRoot(t *testing.T) {
+	w := newWorld(t)
+	w.repo.PublishRoot()
+	var tag string
+	w.server.On(timestampFile, func(x *tuftest.Exchange) {
+		tag = x.Request.Header.Get("If-None-Match")
+		tuftest.File(x)
+	})
+	s := w.source()
+	s.Have(w.doc("timestamp", 1), `"tag"`)
+	_, err := s.Remote(t.Context(), nextRoot)
+	require.NoError(t, err)
+	_, err = s.Remote(t.Context(), engine.File{Role: "root", Version: 3})
+	require.Equal(t, protocol.CodeNotFound, tuferr.CodeOf(err))
+	_, err = s.Remote(t.Context(), timestamp)
+	require.NoError(t, err)
+	require.Empty(t, tag)
+}

@@ -213,8 +213,8 @@ func (s *Inquiry) get(ctx context.Context, f engine.File, limit int64, late func
 	}
 	req := transport.Request{URL: url, Role: f.Role, Limit: limit, Late: late}
 	var have *admission.Doc
-	if kind == admission.KindTimestamp && s.have != nil {
-		have, req.ETag = s.have, s.haveTag
+	if kind == admission.KindTimestamp {
+		have, req.ETag = s.known()
 	}
 	raw, etag, err := s.remote.Client.GetIfChanged(ctx, req)
 	if err != nil {

@@ -171,7 +171,7 @@ func BenchmarkTouch(b *testing.B) {
 	for b.Loop() {
 		start = start.Add(time.Microsecond)
 		var err error
-		if v, err = s.Touch(b.Context(), v, start); err != nil {
+		if v, err = s.Touch(b.Context(), v, start, v.Role("targets")); err != nil {
 			b.Fatal(err)
 		}
 	}

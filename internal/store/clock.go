@@ -100,16 +100,12 @@ func (c clock) advance(start time.Time, root, timestamp, snapshot, targets *admi
 	return c
 }
 
-// Touch records a verified refresh that found the repository as v has it, at the
-// given update start time. It returns v with the clock floor and the time of the
+// Touch records a verified refresh that found the repository as v has it, with
+// the top-level targets that were verified, at the given update start time. It returns v with the clock floor and the time of the
 // refresh that hold then. Both go to the disk only when that lags behind by
 // [clockLag]; otherwise nothing is written and no lock is taken. Whoever calls it
 // has found that v stands. Errors as [Store.Commit], when something is written.
-func (s *Store) Touch(ctx context.Context, v *View, start time.Time) (*View, error) {
-	targets := v.targets
-	if targets == nil {
-		targets = v.Role("targets")
-	}
+func (s *Store) Touch(ctx context.Context, v *View, start time.Time, targets *admission.Doc) (*View, error) {
 	if v.Timestamp == nil || v.Snapshot == nil {
 		return nil, tuferr.New(protocol.CodeInternal, "a refresh without timestamp or snapshot")
 	}
@@ -125,7 +121,7 @@ func (s *Store) Touch(ctx context.Context, v *View, start time.Time) (*View, err
 		return s.Commit(ctx, v, out, CommitInfo{Start: start, Complete: true})
 	}
 	touched := *v
-	touched.ClockFloor, touched.LastRefresh, touched.targets = now.Floor, now.LastRefresh, targets
+	touched.ClockFloor, touched.LastRefresh = now.Floor, now.LastRefresh
 	return &touched, nil
 }
 

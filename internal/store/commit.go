@@ -60,7 +60,6 @@ func (s *Store) Commit(ctx context.Context, v *View, out *engine.Outcome, info C
 		}
 		x.settle(st)
 		after = s.view(st)
-		after.targets = out.Find("targets", "root")
 		return nil
 	})
 	return after, err

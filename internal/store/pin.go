@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ import (
 // threshold, root_conflict, locked, local_io, disk_full, permissions. Pin copies
 // anchor.
 func (s *Store) Pin(ctx context.Context, anchor []byte, replace bool) error {
-	doc, err := admission.Parse(admission.KindRoot, anchor, s.limits)
+	doc, err := admission.Parse(admission.KindRoot, bytes.Clone(anchor), s.limits)
 	if err == nil {
 		err = verify.SelfSigned(doc)
 	}

@@ -123,7 +123,9 @@ func TestQuietRefreshesWriteSeldom(t *testing.T) {
 		return c
 	}
 	for name, refresh := range map[string]func(*Store, *View, time.Time) (*View, error){
-		"touch": func(s *Store, v *View, start time.Time) (*View, error) { return s.Touch(t.Context(), v, start) },
+		"touch": func(s *Store, v *View, start time.Time) (*View, error) {
+			return s.Touch(t.Context(), v, start, v.Role("targets"))
+		},
 		"commit": func(s *Store, v *View, start time.Time) (*View, error) {
 			out := &engine.Outcome{Timestamp: v.Timestamp, Snapshot: v.Snapshot, Targets: acme.all(1).Targets}
 			return s.Commit(t.Context(), v, out, CommitInfo{Start: start, Complete: true})
@@ -168,8 +170,8 @@ func TestTouchStaysBelowTheEarliestExpiry(t *testing.T) {
 	out.Targets[0].Doc = soon.targets(1)
 	v, err := s.Commit(t.Context(), view(t, s), out, complete)
 	require.NoError(t, err)
-	for _, v := range []*View{v, view(t, s)} { // of which one has to read targets.json
-		w, err := s.Touch(t.Context(), v, noon.Add(2*time.Hour))
+	for _, v := range []*View{v, view(t, s)} {
+		w, err := s.Touch(t.Context(), v, noon.Add(2*time.Hour), v.Role("targets"))
 		require.NoError(t, err)
 		require.True(t, w.ClockFloor.Equal(soon.expires))
 		require.True(t, w.LastRefresh.Equal(noon.Add(2*time.Hour)))
@@ -183,7 +185,7 @@ func TestTouchOfAMovedStore(t *testing.T) {
 	wrong := time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)
 	v, err := s.Commit(t.Context(), view(t, s), acme.all(1), CommitInfo{Start: wrong, Complete: true})
 	require.NoError(t, err)
-	v, err = s.Touch(t.Context(), v, wrong.Add(time.Second))
+	v, err = s.Touch(t.Context(), v, wrong.Add(time.Second), v.Role("targets"))
 	require.NoError(t, err)
 	require.True(t, v.ClockFloor.Equal(wrong.Add(time.Second)))
 
@@ -196,6 +198,6 @@ func TestTouchOfAMovedStore(t *testing.T) {
 	require.True(t, view(t, s).Start(noon).Equal(noon))
 
 	commit(t, other, acme.all(2))
-	_, err = s.Touch(t.Context(), v, wrong.Add(time.Hour))
+	_, err = s.Touch(t.Context(), v, wrong.Add(time.Hour), v.Role("targets"))
 	requireCode(t, err, "contention")
 }

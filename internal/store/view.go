@@ -29,9 +29,6 @@ type View struct {
 
 	store *Store
 	state *state
-	// targets is the top-level targets metadata that was verified with the rest,
-	// nil if the view does not know.
-	targets *admission.Doc
 }
 
 // View reads what the store trusts now, verifies the root history from the
