@@ -283,15 +283,14 @@ func (c *Client) take(ctx context.Context, b *bundle.Reader, found map[string]*f
 			return err
 		}
 		f := found[name]
-		want := targets.Want{Length: f.target.Length, Hashes: f.target.Hashes}
-		path, err := cache.Fetch(ctx, want, func(_ context.Context, sink targets.Sink) error {
+		path, err := cache.Fetch(ctx, f.want, func(_ context.Context, sink targets.Sink) error {
 			_, err := io.Copy(sink, b)
 			return err
 		}, nil)
 		if err != nil {
 			return withTarget(err, name)
 		}
-		result.Targets = append(result.Targets, Result{TargetInfo: *f.info, Path: path, Fallback: result.Fallback})
+		result.Targets = append(result.Targets, Result{TargetInfo: *f.copied(), Path: path, Fallback: result.Fallback})
 	}
 }
 

@@ -114,7 +114,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 // Lookup returns what verified metadata says about a target, without fetching
 // it. The error is of the family ErrNotFound if no role lists it.
 func (c *Client) Lookup(ctx context.Context, name string) (*TargetInfo, error) {
-	if f := quick(c, func() *find { return c.known(name) }); f != nil {
+	if f := quick(ctx, c, func() *find { return c.known(name) }); f != nil {
 		return f.copied(), nil
 	}
 	var info *TargetInfo
@@ -144,7 +144,7 @@ func (c *Client) List(ctx context.Context) ([]TargetInfo, error) {
 // verified against signed metadata, whether they had to be fetched or not. On
 // error nothing is left under the target's name.
 func (c *Client) VerifyAndDownloadPlugin(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
-	if r := quick(c, func() *Result { return c.hit(ctx, name, opts) }); r != nil {
+	if r := quick(ctx, c, func() *Result { return c.hit(ctx, name, opts) }); r != nil {
 		return r, nil
 	}
 	var result *Result
@@ -175,8 +175,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 
 // quick is call for what needs no time to speak of, and cannot fail: nil means
 // that it takes a whole call.
-func quick[T any](c *Client, do func() *T) *T {
-	if !c.calls.enter() {
+func quick[T any](ctx context.Context, c *Client, do func() *T) *T {
+	if ctx.Err() != nil || !c.calls.enter() {
 		return nil
 	}
 	defer c.calls.leave()
@@ -198,6 +198,9 @@ func (c *Client) call(ctx context.Context, op string, do func(context.Context) e
 		e := tuferr.New(protocol.CodeDisabled, "client mode is off: every request is refused")
 		e.Hint = "set " + EnvMode + " to auto, go, python or dual"
 		return named(op, e)
+	}
+	if ctx.Err() != nil {
+		return named(op, engine.Cancelled(ctx))
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -136,10 +136,10 @@ func parseHash(s string) (algorithm, digest string, err error) {
 // expects compares the hash that the caller expects with the signed one.
 func (f *find) expects(hash string) error {
 	algorithm, digest, err := parseHash(hash)
-	if err != nil || algorithm == "" || f.target.Hashes[algorithm] == digest {
+	if err != nil || algorithm == "" || f.want.Hashes[algorithm] == digest {
 		return err
 	}
-	signed := f.target.Hashes[algorithm]
+	signed := f.want.Hashes[algorithm]
 	if signed == "" {
 		signed = "none"
 	}
@@ -169,7 +169,7 @@ func (c *Client) list(ctx context.Context) ([]TargetInfo, error) {
 			return nil, withTarget(err, name)
 		}
 		if role != "" {
-			list = append(list, *v.answer(name, role, doc).info)
+			list = append(list, *v.answer(name, role, doc).copied())
 		}
 	}
 	return list, nil

@@ -257,8 +257,12 @@ func TestHalfOpen(t *testing.T) {
 	var once sync.Once
 	gate := func(ctx context.Context, op *engine.Operation) (*engine.Outcome, error) {
 		once.Do(func() { close(probing) })
-		<-proceed
-		return gotuf.Engine{}.Run(ctx, op)
+		select {
+		case <-proceed:
+			return gotuf.Engine{}.Run(ctx, op)
+		case <-ctx.Done(): // Nobody else could answer: there is no python.
+			return &engine.Outcome{}, engine.Cancelled(ctx)
+		}
 	}
 	c := w.client(ModeAuto, func(o *Options) { o.BreakerCoolDown = time.Millisecond })
 	c.goTUF = engine.Guard(playedEngine(gate), time.Hour)
@@ -269,7 +273,7 @@ func TestHalfOpen(t *testing.T) {
 	// Below what callers share: each of these is an operation of its own.
 	first := make(chan *verified, 1)
 	go func() {
-		v, err := c.operate(context.Background(), request{})
+		v, err := c.operate(t.Context(), request{})
 		if err != nil {
 			t.Error(err)
 		}
@@ -277,7 +281,9 @@ func TestHalfOpen(t *testing.T) {
 	}()
 	<-probing
 	for range 3 {
-		v, err := c.operate(context.Background(), request{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		v, err := c.operate(ctx, request{})
+		cancel()
 		require.NoError(t, err)
 		require.Equal(t, "python", v.engine)
 	}

@@ -57,10 +57,9 @@ func (c *Client) more(ctx context.Context, s *session, req request) (*verified, 
 
 // find is an answer with what it rests on. It is shared and does not change.
 type find struct {
-	info   *TargetInfo
-	target *admission.Target
-	want   targets.Want
-	v      *verified
+	info *TargetInfo
+	want targets.Want
+	v    *verified
 }
 
 // fresh returns a session that is fresh enough: the latest one within
@@ -269,14 +268,9 @@ func (v *verified) with(before *verified) *verified {
 // answer describes a target that role lists in doc.
 func (v *verified) answer(name, role string, doc *admission.Doc) *find {
 	target := doc.Targets.Find(name)
-	hashes := make(map[string]string, len(target.Hashes))
-	for algorithm, digest := range target.Hashes {
-		hashes[algorithm] = digest
-	}
-	want := targets.Want{Length: target.Length, Hashes: target.Hashes}
-	return &find{target: target, want: want, v: v, info: &TargetInfo{
-		Name: name, Role: role, Length: target.Length, Hashes: hashes,
-		Custom: append([]byte(nil), target.Custom...), Engine: v.engine, Offline: v.offline != nil,
+	return &find{want: targets.Want{Length: target.Length, Hashes: target.Hashes}, v: v, info: &TargetInfo{
+		Name: name, Role: role, Length: target.Length, Hashes: target.Hashes,
+		Custom: target.Custom, Engine: v.engine, Offline: v.offline != nil,
 		Versions: Versions{
 			Root: v.root.Version, Timestamp: v.out.Timestamp.Version,
 			Snapshot: v.out.Snapshot.Version, Targets: doc.Version,

@@ -115,6 +115,13 @@ func TestAContextThatIsOver(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, w.client(ModeAuto).Refresh(ctx), ErrCancelled)
 	require.Empty(t, w.server.Requests())
+
+	c := w.client(ModeAuto, func(o *Options) { o.RefreshInterval = time.Hour })
+	w.get(c)
+	_, err := c.Lookup(ctx, plugin)
+	require.ErrorIs(t, err, ErrCancelled, "also where nothing has to be asked")
+	_, err = c.VerifyAndDownloadPlugin(ctx, plugin, DownloadOptions{})
+	require.ErrorIs(t, err, ErrCancelled)
 }
 
 func TestDualWithoutPython(t *testing.T) {

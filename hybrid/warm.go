@@ -100,7 +100,7 @@ const (
 	maxHit = 1 << 20
 )
 
-// answers remembers what look-ups found in one verified state. It is safe for
+// answered remembers what look-ups found in one verified state. It is safe for
 // concurrent use, and readers take no lock.
 type answered struct {
 	byName sync.Map // name → *find
@@ -140,7 +140,7 @@ func (c *Client) known(name string) *find {
 func (c *Client) hit(ctx context.Context, name string, opts DownloadOptions) *Result {
 	f := c.known(name)
 	cache := c.cache.Load()
-	if f == nil || cache == nil || f.target.Length > maxHit || opts.ExpectedHash != "" && f.expects(opts.ExpectedHash) != nil {
+	if f == nil || cache == nil || f.want.Length > maxHit || opts.ExpectedHash != "" && f.expects(opts.ExpectedHash) != nil {
 		return nil
 	}
 	path, ok := cache.Find(ctx, f.want)

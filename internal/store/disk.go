@@ -141,7 +141,7 @@ func readBounded(path string, limit int64) ([]byte, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	var raw bytes.Buffer
-	raw.Grow(int(fi.Size()) + bytes.MinRead)
+	raw.Grow(int(min(fi.Size(), limit)) + bytes.MinRead) // It may have grown meanwhile.
 	if _, err := raw.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, nil, unreadable(err)
 	}
