@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"syscall"
 
@@ -19,36 +18,6 @@ var ErrExists = errors.New("a repository is already there")
 
 // ErrPublished: that version of the plugin is published, and stays as it is.
 var ErrPublished = errors.New("a published version is never overwritten")
-
-// ManifestError says which field of a plugin manifest breaks which rule.
-type ManifestError struct {
-	// Field is the name of the field, "" for the manifest as a whole.
-	Field   string
-	Problem string
-}
-
-// Error names the field and the rule.
-func (e *ManifestError) Error() string {
-	if e.Field == "" {
-		return "manifest: " + e.Problem
-	}
-	return fmt.Sprintf("manifest: field %q %s", e.Field, e.Problem)
-}
-
-// ArchiveError says which entry of a plugin archive breaks which rule.
-type ArchiveError struct {
-	// Entry is the name of the entry, "" for the archive as a whole.
-	Entry   string
-	Problem string
-}
-
-// Error names the entry and the rule.
-func (e *ArchiveError) Error() string {
-	if e.Entry == "" {
-		return "archive: " + e.Problem
-	}
-	return fmt.Sprintf("archive: entry %q %s", e.Entry, e.Problem)
-}
 
 // usage wraps one of the errors above for the caller to mend.
 func usage(path string, cause error, hint string) *Error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -105,12 +106,12 @@ func (r *Repository) addFile(ctx context.Context, pluginPath string, m *Manifest
 	hash := sha256.New()
 	// What is hashed is what was copied, whatever happens to the source meanwhile.
 	t.Length, err = io.Copy(io.MultiWriter(copied, hash),
-		contextReader{ctx, io.LimitReader(source, r.limits.size+1)})
+		contextReader{ctx, io.LimitReader(source, r.limits.Size+1)})
 	if err != nil {
 		return drop(ioError(pluginPath, err))
 	}
-	if t.Length > r.limits.size {
-		return drop(usage(pluginPath, &ArchiveError{"", fmt.Sprintf("is larger than %d bytes", r.limits.size)}, "make it smaller"))
+	if t.Length > r.limits.Size {
+		return drop(usage(pluginPath, &ArchiveError{Problem: fmt.Sprintf("is larger than %d bytes", r.limits.Size)}, "make it smaller"))
 	}
 	if err := r.checkCopy(ctx, copied, t.Length, pluginPath, m); err != nil {
 		return drop(err)
@@ -120,7 +121,7 @@ func (r *Repository) addFile(ctx context.Context, pluginPath string, m *Manifest
 	if err := makeDirs(base, dir); err != nil {
 		return drop(err)
 	}
-	name := filepath.Join(base, filepath.FromSlash(dir), t.SHA256+"."+m.fileName())
+	name := filepath.Join(base, filepath.FromSlash(dir), t.SHA256+"."+path.Base(t.Path))
 	return commitFile(copied, name, 0o644, nil)
 }
 
@@ -128,7 +129,7 @@ func (r *Repository) checkCopy(ctx context.Context, f *os.File, size int64, plug
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return ioError(f.Name(), err)
 	}
-	err := checkArchive(ctx, f, size, r.limits, m.EntryPoint)
+	err := plugin.CheckArchive(ctx, f, size, r.limits, m)
 	var archive *ArchiveError
 	var manifest *ManifestError
 	switch {

@@ -46,7 +46,7 @@ func TestAPublishedVersionStays(t *testing.T) {
 	require.NoError(t, err)
 	before := listFiles(t, r.Dir())
 	other := filepath.Join(t.TempDir(), "other.tar.gz")
-	require.NoError(t, os.WriteFile(other, zip(t, packTar(t, file("bin/hello.sh", "evil"))), 0o600))
+	require.NoError(t, os.WriteFile(other, packed(t, "bin/hello.sh", "evil"), 0o600))
 	_, err = r.Publish(t.Context(), other, helloManifest)
 	require.ErrorIs(t, err, ErrPublished)
 	require.Equal(t, helloPath, requireCode(t, err, protocol.CodeUsage).Target)
@@ -55,7 +55,7 @@ func TestAPublishedVersionStays(t *testing.T) {
 
 func TestBadPluginsLeaveNothingBehind(t *testing.T) {
 	r, _ := newTestRepository(t)
-	r.limits.size = 2000
+	r.limits.Size = 2000
 	before := listFiles(t, r.Dir())
 	dir := t.TempDir()
 	path := func(name string, data []byte) string {
@@ -73,9 +73,9 @@ func TestBadPluginsLeaveNothingBehind(t *testing.T) {
 		code             protocol.Code
 		as               any
 	}{
-		"evil archive":        {path("evil.tar.gz", zip(t, packTar(t, file("../x", "x")))), helloManifest, protocol.CodeUsage, &archive},
+		"evil archive":        {path("evil.tar.gz", packed(t, "../x", "x")), helloManifest, protocol.CodeUsage, &archive},
 		"too large":           {path("large.tar.gz", make([]byte, 2001)), helloManifest, protocol.CodeUsage, &archive},
-		"missing entry point": {path("small.tar.gz", zip(t, packTar(t, file("x", "x")))), helloManifest, protocol.CodeUsage, &manifest},
+		"missing entry point": {path("small.tar.gz", packed(t, "x", "x")), helloManifest, protocol.CodeUsage, &manifest},
 		"bad manifest":        {helloArchive, badManifest, protocol.CodeUsage, &manifest},
 		"large manifest":      {helloArchive, path("large.json", make([]byte, MaxManifest+1)), protocol.CodeUsage, nil},
 		"no plugin":           {filepath.Join(dir, "none"), helloManifest, protocol.CodeLocalIO, nil},

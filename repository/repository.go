@@ -15,6 +15,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -61,7 +62,7 @@ type Repository struct {
 	dir       string
 	lifetimes Lifetimes
 	clock     Clock
-	limits    archiveLimits
+	limits    plugin.Limits
 
 	mu     sync.Mutex // guards the memo of health checks
 	memo   Status
@@ -210,7 +211,7 @@ func newRepository(dir string, l Lifetimes, clock Clock) *Repository {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Repository{dir: dir, lifetimes: l, clock: clock, limits: defaultLimits}
+	return &Repository{dir: dir, lifetimes: l, clock: clock, limits: plugin.DefaultLimits}
 }
 
 // Dir returns the repository's directory.

@@ -1,4 +1,4 @@
-package repository
+package plugin
 
 import (
 	"archive/tar"
@@ -31,14 +31,19 @@ const (
 	maxEntryName = 1024
 )
 
-type archiveLimits struct {
-	size, unpacked int64
-	entries        int
+// Limits bound an archive.
+type Limits struct {
+	// Size is the most bytes of the compressed archive, Unpacked of what it
+	// unpacks to.
+	Size, Unpacked int64
+	// Entries is the most files, directories and links.
+	Entries int
 }
 
-var defaultLimits = archiveLimits{size: MaxArchive, unpacked: MaxUnpacked, entries: MaxEntries}
+// DefaultLimits are [MaxArchive], [MaxUnpacked] and [MaxEntries].
+var DefaultLimits = Limits{Size: MaxArchive, Unpacked: MaxUnpacked, Entries: MaxEntries}
 
-// checkArchive reads a gzipped tar to its end and refuses everything that could
+// CheckArchive reads a gzipped tar to its end and refuses everything that could
 // write outside the directory it is unpacked into, or fill the disk. size is
 // the length of the compressed archive.
 //
@@ -46,17 +51,17 @@ var defaultLimits = archiveLimits{size: MaxArchive, unpacked: MaxUnpacked, entri
 // directory, down or up within the archive, with ".." at its beginning only,
 // and nothing may lie below a symbolic link. By induction no chain of links
 // leads outside.
-func checkArchive(ctx context.Context, archive io.Reader, size int64, limits archiveLimits, entryPoint string) error {
+func CheckArchive(ctx context.Context, r io.Reader, size int64, lim Limits, m *Manifest) error {
 	// A reader by bytes keeps gzip from reading past the end of its stream.
-	compressed, err := gzip.NewReader(bufio.NewReader(contextReader{ctx, archive}))
+	compressed, err := gzip.NewReader(bufio.NewReader(contextReader{ctx, r}))
 	if err != nil {
 		return unreadable(ctx, err)
 	}
-	allowed := min(limits.unpacked, MinExpansion+MaxExpansion*size)
+	allowed := min(lim.Unpacked, MinExpansion+MaxExpansion*size)
 	unpacked := &boundedReader{r: compressed, left: allowed}
-	c := checker{limits: limits, left: allowed, kinds: map[string]byte{}, parents: map[string]bool{}}
-	for r := tar.NewReader(unpacked); ; {
-		h, err := r.Next()
+	c := checker{limits: lim, left: allowed, kinds: map[string]byte{}, parents: map[string]bool{}}
+	for t := tar.NewReader(unpacked); ; {
+		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -70,7 +75,7 @@ func checkArchive(ctx context.Context, archive io.Reader, size int64, limits arc
 	if err := onlyZeros(unpacked); err != nil {
 		return unreadable(ctx, err)
 	}
-	return c.finish(entryPoint)
+	return c.finish(m.EntryPoint)
 }
 
 func unreadable(ctx context.Context, err error) error {
@@ -79,6 +84,19 @@ func unreadable(ctx context.Context, err error) error {
 		return err
 	}
 	return &ArchiveError{"", "is not a readable .tar.gz file: " + err.Error()}
+}
+
+// contextReader ends a long read when its context ends.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
 }
 
 // boundedReader fails beyond a number of bytes, so that a bomb is not unpacked.
@@ -119,7 +137,7 @@ func onlyZeros(r io.Reader) error {
 
 // checker judges the entries of an archive, one after the other.
 type checker struct {
-	limits archiveLimits
+	limits Limits
 	left   int64
 	count  int
 	// kinds holds the type of every entry by its clean name.
@@ -129,8 +147,8 @@ type checker struct {
 }
 
 func (c *checker) entry(h *tar.Header) error {
-	if c.count++; c.count > c.limits.entries {
-		return &ArchiveError{"", fmt.Sprintf("has more than %d entries", c.limits.entries)}
+	if c.count++; c.count > c.limits.Entries {
+		return &ArchiveError{"", fmt.Sprintf("has more than %d entries", c.limits.Entries)}
 	}
 	// Sparse files claim more than they hold.
 	if c.left -= h.Size; h.Size < 0 || c.left < 0 {

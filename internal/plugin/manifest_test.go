@@ -1,11 +1,9 @@
-package repository
+package plugin
 
 import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,14 +18,6 @@ func manifestWith(t *testing.T, changes map[string]any) []byte {
 	data, err := json.Marshal(m)
 	require.NoError(t, err)
 	return data
-}
-
-func writeManifest(t *testing.T, publisher, name, version string) string {
-	t.Helper()
-	data := manifestWith(t, map[string]any{"publisher": publisher, "name": name, "version": version})
-	path := filepath.Join(t.TempDir(), "manifest.json")
-	require.NoError(t, os.WriteFile(path, data, 0o600))
-	return path
 }
 
 func TestManifestsThatAreFine(t *testing.T) {

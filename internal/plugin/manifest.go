@@ -1,4 +1,4 @@
-package repository
+package plugin
 
 import (
 	"bytes"
@@ -28,6 +28,9 @@ const (
 	maxPermissions = 64
 	maxPermission  = 128
 	maxSafeInteger = 1<<53 - 1
+
+	// releaseMember is what the repository adds to a manifest.
+	releaseMember = "release"
 )
 
 // Manifest describes a plugin to people and to the host application. It is
@@ -48,11 +51,7 @@ type Manifest struct {
 }
 
 // TargetPath is the plugin's path in the repository.
-func (m *Manifest) TargetPath() string {
-	return "plugins/" + m.Publisher + "/" + m.fileName()
-}
-
-func (m *Manifest) fileName() string { return m.Name + "." + m.Version + ".tar.gz" }
+func (m *Manifest) TargetPath() string { return Path(m.Publisher, m.Name, m.Version) }
 
 var (
 	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
@@ -80,6 +79,9 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return nil, &ManifestError{"", "is not a JSON object"}
 	}
+	if _, ok := fields[releaseMember]; ok {
+		return nil, &ManifestError{releaseMember, "is the repository's to write: leave it out"}
+	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, data); err != nil {
 		return nil, &ManifestError{"", "is not JSON: " + err.Error()}
@@ -97,6 +99,19 @@ func ParseManifest(data []byte) (*Manifest, error) {
 		return nil, f.err
 	}
 	return m, nil
+}
+
+// canonical returns members in the one spelling of RFC 8785.
+func canonical(members map[string]json.RawMessage) (json.RawMessage, error) {
+	data, err := json.Marshal(members)
+	if err != nil {
+		return nil, &ManifestError{"", "is not JSON: " + err.Error()}
+	}
+	v := jsontext.Value(data)
+	if err := v.Canonicalize(); err != nil {
+		return nil, &ManifestError{"", "is not JSON: " + err.Error()}
+	}
+	return json.RawMessage(v), nil
 }
 
 // fieldReader reads fields and remembers the first that is wrong.

@@ -1,4 +1,4 @@
-package repository
+package plugin
 
 import (
 	"archive/tar"
@@ -48,8 +48,8 @@ func zip(t *testing.T, data []byte) []byte {
 	return buf.Bytes()
 }
 
-func check(archive []byte, limits archiveLimits, entryPoint string) error {
-	return checkArchive(context.Background(), bytes.NewReader(archive), int64(len(archive)), limits, entryPoint)
+func check(archive []byte, limits Limits, entryPoint string) error {
+	return CheckArchive(context.Background(), bytes.NewReader(archive), int64(len(archive)), limits, &Manifest{EntryPoint: entryPoint})
 }
 
 func TestArchivesThatAreFine(t *testing.T) {
@@ -67,7 +67,7 @@ func TestArchivesThatAreFine(t *testing.T) {
 		"a long plain name": {file(strings.Repeat("d/", 100)+"a", "x")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.NoError(t, check(zip(t, packTar(t, entries...)), defaultLimits, ""))
+			require.NoError(t, check(zip(t, packTar(t, entries...)), DefaultLimits, ""))
 		})
 	}
 }
@@ -110,7 +110,7 @@ func TestEvilArchives(t *testing.T) {
 		"nothing":                {nil, "no file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := check(zip(t, packTar(t, tc.entries...)), defaultLimits, "")
+			err := check(zip(t, packTar(t, tc.entries...)), DefaultLimits, "")
 			var e *ArchiveError
 			require.ErrorAs(t, err, &e)
 			require.ErrorContains(t, err, tc.problem)
@@ -136,38 +136,38 @@ func TestBrokenArchives(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var e *ArchiveError
-			require.ErrorAs(t, check(data, defaultLimits, ""), &e)
+			require.ErrorAs(t, check(data, DefaultLimits, ""), &e)
 		})
 	}
 }
 
 func TestArchiveBounds(t *testing.T) {
 	three := zip(t, packTar(t, file("a", "x"), file("b", "x"), file("c", "x")))
-	require.NoError(t, check(three, archiveLimits{unpacked: 1 << 20, entries: 3}, ""))
-	require.ErrorContains(t, check(three, archiveLimits{unpacked: 1 << 20, entries: 2}, ""), "more than 2 entries")
+	require.NoError(t, check(three, Limits{Unpacked: 1 << 20, Entries: 3}, ""))
+	require.ErrorContains(t, check(three, Limits{Unpacked: 1 << 20, Entries: 2}, ""), "more than 2 entries")
 
 	large := zip(t, packTar(t, file("a", strings.Repeat("x", 100_000))))
-	require.NoError(t, check(large, archiveLimits{unpacked: 200_000, entries: 3}, ""))
-	require.ErrorIs(t, check(large, archiveLimits{unpacked: 99_999, entries: 3}, ""), errBomb)
+	require.NoError(t, check(large, Limits{Unpacked: 200_000, Entries: 3}, ""))
+	require.ErrorIs(t, check(large, Limits{Unpacked: 99_999, Entries: 3}, ""), errBomb)
 
 	zeros := zip(t, append(packTar(t, file("a", "x")), make([]byte, MinExpansion+(8<<20))...))
-	require.ErrorIs(t, check(zeros, defaultLimits, ""), errBomb, "a bomb behind the end of the archive")
+	require.ErrorIs(t, check(zeros, DefaultLimits, ""), errBomb, "a bomb behind the end of the archive")
 	bomb := zip(t, packTar(t, file("a", strings.Repeat("\x00", MinExpansion+(8<<20)))))
-	require.ErrorIs(t, check(bomb, defaultLimits, ""), errBomb, "expansion far beyond its own size")
+	require.ErrorIs(t, check(bomb, DefaultLimits, ""), errBomb, "expansion far beyond its own size")
 }
 
 func TestEntryPointMustBeInTheArchive(t *testing.T) {
 	archive := zip(t, packTar(t, entry(tar.TypeDir, "bin", ""), file("bin/run", "x")))
-	require.NoError(t, check(archive, defaultLimits, "bin/run"))
+	require.NoError(t, check(archive, DefaultLimits, "bin/run"))
 	for _, missing := range []string{"run", "bin"} {
 		var e *ManifestError
-		require.ErrorAs(t, check(archive, defaultLimits, missing), &e)
+		require.ErrorAs(t, check(archive, DefaultLimits, missing), &e)
 		require.Equal(t, "entryPoint", e.Field)
 	}
 }
 
 func TestTheExamplePluginIsItsDirectory(t *testing.T) {
-	f, err := os.Open(helloArchive)
+	f, err := os.Open("../../testdata/plugins/hello-world.1.0.0.tar.gz")
 	require.NoError(t, err)
 	defer f.Close()
 	z, err := gzip.NewReader(f)
@@ -185,14 +185,14 @@ func TestTheExamplePluginIsItsDirectory(t *testing.T) {
 		names = append(names, h.Name)
 		got, err := io.ReadAll(r)
 		require.NoError(t, err)
-		want, err := os.ReadFile(filepath.Join("../testdata/plugins/hello-world", h.Name))
+		want, err := os.ReadFile(filepath.Join("../../testdata/plugins/hello-world", h.Name))
 		require.NoError(t, err)
 		require.Equal(t, want, got, h.Name)
 	}
 	require.Equal(t, []string{"bin/hello.sh", "plugin.json"}, names)
-	inside, err := os.ReadFile("../testdata/plugins/hello-world/plugin.json")
+	inside, err := os.ReadFile("../../testdata/plugins/hello-world/plugin.json")
 	require.NoError(t, err)
-	beside, err := os.ReadFile(helloManifest)
+	beside, err := os.ReadFile("../../testdata/plugins/hello-world.1.0.0.json")
 	require.NoError(t, err)
 	require.Equal(t, inside, beside)
 }

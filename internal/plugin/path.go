@@ -1,0 +1,30 @@
+package plugin
+
+import "strings"
+
+const suffix = ".tar.gz"
+
+// Path is the target path of a version of a plugin.
+func Path(publisher, name, version string) string {
+	return "plugins/" + publisher + "/" + name + "." + version + suffix
+}
+
+// IsPath tells whether path is one that [Path] makes of valid names, and whose
+// plugin it is.
+func IsPath(path string) (publisher string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "plugins/")
+	if !ok {
+		return "", false
+	}
+	publisher, file, _ := strings.Cut(rest, "/")
+	base, ok := strings.CutSuffix(file, suffix)
+	if !ok || isName(publisher) != "" {
+		return "", false
+	}
+	for i := range len(base) {
+		if base[i] == '.' && isName(base[:i]) == "" && isVersion(base[i+1:]) == "" {
+			return publisher, true
+		}
+	}
+	return "", false
+}
