@@ -15,16 +15,18 @@
 // their NAME.pub. What a file says of the public half of an encrypted key is a
 // claim: [Key.Signer] holds the private half against it.
 //
+// The passphrase is made a key by scrypt with N = 2^17, r = 8, p = 1: 128 MiB
+// and a third of a second to a second of work for whoever guesses. No key file
+// can ask for more.
+//
 // Errors are *tuferr.Error. They never repeat what stands in a file. On systems
 // without Unix permissions, who else can reach a file is not checked.
 package keyfile
 
-import (
-	"errors"
-)
+import "errors"
 
-// What is wrong with a key, for errors.Is. What others can reach has the code
-// permissions.
+// What is wrong with a key, for errors.Is. A file that other users can reach has
+// the code permissions instead.
 var (
 	// ErrExists: there is a key of that name, and it is never overwritten.
 	ErrExists = errors.New("a key of that name is already there")
@@ -32,16 +34,16 @@ var (
 	ErrName = errors.New("not a name for a key")
 	// ErrPassphrase: the passphrase is wrong, or the encrypted part of the file
 	// was changed; the cipher cannot tell.
-	ErrPassphrase = errors.New("wrong passphrase, or a damaged key file")
+	ErrPassphrase = errors.New("wrong passphrase, or the key file was changed")
 	// ErrNoPassphrase: a source has no passphrase; [FirstOf] asks the next one.
 	ErrNoPassphrase = errors.New("no passphrase was given")
-	// ErrPlain: a plain key was asked to be encrypted, or the other way round.
+	// ErrDamaged: the file is cut off, changed, or was never a key.
 	ErrDamaged = errors.New("the file is damaged or no key at all")
 	// ErrNotPrivate: a private key was expected, and the file holds something else.
 	ErrNotPrivate = errors.New("the file holds no private key")
-	// ErrNotPublic: a public key was expected, and the file holds a private one.
-	ErrNotPublic = errors.New("the file holds a private key")
-	// ErrUnsupported: a kind of key that is not used here.
+	// ErrNotPublic: a public key was expected, and the file holds something else.
+	ErrNotPublic = errors.New("the file holds no public key")
+	// ErrUnsupported: a kind of key, or of encryption, that is not used here.
 	ErrUnsupported = errors.New("unsupported kind of key")
 	// ErrMismatch: the public half does not belong to the private one.
 	ErrMismatch = errors.New("the public half is of another key")

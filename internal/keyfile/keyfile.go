@@ -2,30 +2,24 @@ package keyfile
 
 import (
 	"context"
-	"crypto"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 
-	"github.com/ragnos-labs/vault-tuf/internal/admission"
-	"github.com/ragnos-labs/vault-tuf/internal/keys"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
-// Algorithm is the kind of a new key.
-type Algorithm string
-
-// The kinds of keys that are made.
 const (
-	// RSA makes keys of 2048 bits that sign with RSA-PSS-SHA256. The default.
-	RSA Algorithm = "rsa"
-	// Ed25519 makes Ed25519 keys.
-	Ed25519 Algorithm = "ed25519"
-	// ECDSA makes keys on the curve P-256 that sign with SHA-256.
-	ECDSA Algorithm = "ecdsa"
+	extPrivate = ".key"
+	// extLegacy is what the private files of older repositories end in.
+	extLegacy = ".pem"
+	extPublic = ".pub"
 )
-
-// ParseAlgorithm returns the algorithm that s names, RSA for "".
-func ParseAlgorithm(s string) (Algorithm, error) { return "", errors.ErrUnsupported }
 
 // Key is a key file. Its public half is known, its private half is read when it
 // is needed. It is not changed by its methods and may be used concurrently.
@@ -37,45 +31,119 @@ type Key struct {
 	Public Public
 }
 
-// Public is a public key and what metadata needs of it.
-type Public struct {
-	// ID is the TUF keyid: the hex SHA-256 of the key object in canonical JSON.
-	ID string
-	// Key is the key object.
-	Key admission.Key
-	// Fingerprint tells keys apart, however they are spelled.
-	Fingerprint keys.Fingerprint
+// Open returns the key of one private file, which may be reached by a symbolic
+// link. It needs no passphrase: of an encrypted key it takes the public half as
+// claimed. If there is a .pub file beside, it must hold the same key.
+func Open(path string) (*Key, error) {
+	c, err := readContainer(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.wipe()
+	stem := path
+	if ext := filepath.Ext(path); ext == extPrivate || ext == extLegacy {
+		stem = strings.TrimSuffix(path, ext)
+	}
+	pub, err := c.public(path, stem+extPublic)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{Name: filepath.Base(stem), Path: path, Public: pub}, nil
 }
 
-// Generate makes a key NAME in dir, which it makes if it is not there. Nothing
-// is overwritten, and of several calls with one name exactly one succeeds.
-// Killed at any moment it leaves the whole key or none. With [Plain] as pass the
-// key is not encrypted.
-func Generate(ctx context.Context, dir, name string, alg Algorithm, pass Passphrase) (*Key, error) {
-	return nil, errors.ErrUnsupported
+// public returns the public half, about which all that is known must agree.
+func (c *container) public(path, beside string) (Public, error) {
+	var known []Public
+	if !c.encrypted() {
+		private, err := c.open(nil)
+		if err != nil {
+			return Public{}, at(path, err)
+		}
+		own, err := PublicOf(private.Public())
+		if err != nil {
+			return Public{}, at(path, err)
+		}
+		known = append(known, own)
+	}
+	if c.claimed != nil {
+		known = append(known, *c.claimed)
+	}
+	p, err := ReadPublic(beside)
+	switch {
+	case err == nil:
+		known = append(known, p)
+	case !errors.Is(err, fs.ErrNotExist):
+		return Public{}, err
+	case len(known) == 0:
+		return Public{}, wrong(protocol.CodeLocalIO, path, err, "put its public key beside it, as "+beside)
+	}
+	for _, p := range known[1:] {
+		if p.Fingerprint != known[0].Fingerprint {
+			return Public{}, wrong(protocol.CodeLocalIO, path, ErrMismatch,
+				"find out who changed "+beside+" or the key file; then restore both from a backup")
+		}
+	}
+	return known[0], nil
 }
 
-// List returns the keys of a directory, sorted by name. If some cannot be used
-// it returns the others and an error that joins one for each.
-func List(dir string) ([]*Key, error) { return nil, errors.ErrUnsupported }
-
-// Open returns the key of one private file. No passphrase is needed yet.
-func Open(path string) (*Key, error) { return nil, errors.ErrUnsupported }
+// List returns the keys of a directory: its files *.key and *.pem, sorted by
+// name. If some of them cannot be used it returns the others, and an error that
+// joins one for each.
+func List(dir string) ([]*Key, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, systemError(dir, err)
+	}
+	var list []*Key
+	var bad []error
+	for _, e := range entries {
+		ext := filepath.Ext(e.Name())
+		if strings.HasPrefix(e.Name(), ".") || ext != extPrivate && ext != extLegacy {
+			continue
+		}
+		if k, err := Open(filepath.Join(dir, e.Name())); err != nil {
+			bad = append(bad, err)
+		} else {
+			list = append(list, k)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *Key) int { return strings.Compare(a.Name, b.Name) })
+	return list, errors.Join(bad...)
+}
 
 // Signer decrypts the private half, holds it against the public one, and
 // returns what signs with it. A plain key needs no passphrase, and pass may be
-// nil.
+// nil. When ctx ends the passphrase is no longer waited for; the decryption takes
+// up to a second.
 func (k *Key) Signer(ctx context.Context, pass Passphrase) (signature.Signer, error) {
-	return nil, errors.ErrUnsupported
+	if err := ctx.Err(); err != nil {
+		return nil, systemError(k.Path, err)
+	}
+	c, err := readContainer(k.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.wipe()
+	var phrase []byte
+	if c.encrypted() {
+		if phrase, err = ask(ctx, pass, k.Path, false); err != nil {
+			return nil, err
+		}
+		defer clear(phrase)
+	}
+	private, err := c.open(phrase)
+	if err != nil {
+		return nil, at(k.Path, err)
+	}
+	pub, err := PublicOf(private.Public())
+	if err != nil {
+		return nil, at(k.Path, err)
+	}
+	if pub.Fingerprint != k.Public.Fingerprint {
+		return nil, wrong(protocol.CodeLocalIO, k.Path, ErrMismatch, "find out who changed it; then restore both halves from a backup")
+	}
+	return signerOf(private)
 }
-
-// ReadPublic reads a public key from a file: PEM, or the JSON of a TUF key
-// object (keytype, scheme, keyval), which keeps its spelling.
-func ReadPublic(path string) (Public, error) { return Public{}, errors.ErrUnsupported }
-
-// PublicOf spells a public key as go-tuf and python-tuf do.
-func PublicOf(pub crypto.PublicKey) (Public, error) { return Public{}, errors.ErrUnsupported }
-
-// PublicOfSigner is [PublicOf] the key of any signer, such as one in a KMS or a
-// PKCS#11 token.
-func PublicOfSigner(s signature.Signer) (Public, error) { return Public{}, errors.ErrUnsupported }

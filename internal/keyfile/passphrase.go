@@ -1,11 +1,22 @@
 package keyfile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
+
+// EnvPassphrase is the environment variable that commands pass to [FromEnv].
+const EnvPassphrase = "RAGNOS_TUF_PASSPHRASE"
+
+// maxPassphrase bounds a passphrase in bytes.
+const maxPassphrase = 1024
 
 // Passphrase gives the passphrase of a key, which errors and prompts name by the
 // path of its private file. isNew says that the key is being made. The caller
@@ -13,27 +24,144 @@ import (
 // passphrase is refused.
 type Passphrase func(ctx context.Context, path string, isNew bool) ([]byte, error)
 
+// errPlain is how [Plain] tells [Generate].
+var errPlain = errors.New("the key is to be stored unencrypted")
+
 // Plain, given to [Generate], leaves the new key unencrypted. Only for users who
-// explicitly want that. It opens no encrypted key.
-func Plain(context.Context, string, bool) ([]byte, error) { return nil, errors.ErrUnsupported }
+// explicitly want that. It has no passphrase for a key that is there.
+func Plain(_ context.Context, path string, isNew bool) ([]byte, error) {
+	if isNew {
+		return nil, errPlain
+	}
+	return nil, none(path, isNew)
+}
+
+// none is ErrNoPassphrase with all ways to give one.
+func none(path string, isNew bool) error {
+	hint := "give one with --passphrase-file FILE, in the environment variable " + EnvPassphrase + ", or at a terminal"
+	if isNew {
+		hint += "; --plain-keys makes keys without one"
+	}
+	return wrong(protocol.CodeUsage, path, ErrNoPassphrase, hint)
+}
+
+// ask gets a passphrase that can be used.
+func ask(ctx context.Context, pass Passphrase, path string, isNew bool) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, systemError(path, err)
+	}
+	if pass == nil {
+		return nil, none(path, isNew)
+	}
+	phrase, err := pass(ctx, path, isNew)
+	switch {
+	case errors.Is(err, errPlain):
+		return nil, errPlain
+	case err != nil:
+		return nil, err
+	case ctx.Err() != nil:
+		clear(phrase)
+		return nil, systemError(path, ctx.Err())
+	}
+	return phrase, at(path, checkPhrase("the passphrase", phrase))
+}
+
+// checkPhrase refuses a passphrase that is none; what names its source.
+func checkPhrase(what string, phrase []byte) error {
+	switch {
+	case len(phrase) == 0:
+		return tuferr.New(protocol.CodeUsage, "%s is empty", what)
+	case len(phrase) > maxPassphrase:
+		return tuferr.New(protocol.CodeUsage, "%s is longer than %d bytes", what, maxPassphrase)
+	}
+	return nil
+}
 
 // FromFile takes the first line of a file that only its owner can reach. With
 // path "" it has none: ErrNoPassphrase.
-func FromFile(path string) Passphrase { return Plain }
+func FromFile(path string) Passphrase {
+	return func(_ context.Context, key string, isNew bool) ([]byte, error) {
+		if path == "" {
+			return nil, none(key, isNew)
+		}
+		f, err := openRegular(path, func(info fs.FileInfo) error {
+			return unreachable(path, info, "chmod 600 "+path+"; if others could read it, change the passphrase")
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		buf := make([]byte, maxPassphrase+len("\r\n"))
+		defer clear(buf)
+		n, err := io.ReadFull(f, buf)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, systemError(path, err)
+		}
+		line, _, _ := bytes.Cut(buf[:n], []byte("\n"))
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if err := checkPhrase("the first line of the passphrase file", line); err != nil {
+			return nil, at(path, err)
+		}
+		return bytes.Clone(line), nil
+	}
+}
 
 // FromEnv takes the value of an environment variable. If the variable is not
 // set it has none: ErrNoPassphrase.
-func FromEnv(variable string) Passphrase { return Plain }
-
-// FromPrompt asks on the terminal in, without echo; for a new key twice. out gets
-// the questions. If in is no terminal it has none: ErrNoPassphrase.
-func FromPrompt(in *os.File, out io.Writer) Passphrase { return Plain }
+func FromEnv(variable string) Passphrase {
+	return func(_ context.Context, key string, isNew bool) ([]byte, error) {
+		value, ok := os.LookupEnv(variable)
+		if !ok {
+			return nil, none(key, isNew)
+		}
+		phrase := []byte(value)
+		return phrase, at(key, checkPhrase("the environment variable "+variable, phrase))
+	}
+}
 
 // FirstOf asks the sources in turn for the first that has a passphrase. If none
 // has, its error names all ways to give one.
-func FirstOf(sources ...Passphrase) Passphrase { return Plain }
+func FirstOf(sources ...Passphrase) Passphrase {
+	return func(ctx context.Context, path string, isNew bool) ([]byte, error) {
+		for _, source := range sources {
+			phrase, err := source(ctx, path, isNew)
+			if !errors.Is(err, ErrNoPassphrase) {
+				return phrase, err
+			}
+		}
+		return nil, none(path, isNew)
+	}
+}
 
 // Once asks source once for each key, one at a time, and remembers until forget
 // overwrites what it knows; after that it asks anew. Both are safe for
 // concurrent use.
-func Once(source Passphrase) (once Passphrase, forget func()) { return source, func() {} }
+func Once(source Passphrase) (once Passphrase, forget func()) {
+	turn := make(chan struct{}, 1)
+	known := map[string][]byte{}
+	once = func(ctx context.Context, path string, isNew bool) ([]byte, error) {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, systemError(path, ctx.Err())
+		}
+		defer func() { <-turn }()
+		if phrase, ok := known[path]; ok {
+			return bytes.Clone(phrase), nil
+		}
+		phrase, err := source(ctx, path, isNew)
+		if err == nil {
+			known[path] = bytes.Clone(phrase)
+		}
+		return phrase, err
+	}
+	forget = func() {
+		turn <- struct{}{}
+		defer func() { <-turn }()
+		for _, phrase := range known {
+			clear(phrase)
+		}
+		clear(known)
+	}
+	return once, forget
+}
