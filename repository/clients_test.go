@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/theupdateframework/go-tuf/v2/metadata/config"
+	tufconfig "github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 )
 
@@ -20,22 +20,33 @@ const oddManifest = `{"name":"odd","version":"1.0.0-rc.1","publisher":"acme","de
 // serves them.
 func servedRepository(t *testing.T) (url, root string) {
 	t.Helper()
-	r, err := Init(t.Context(), filepath.Join(t.TempDir(), "repo"), Options{})
+	r, err := Init(t.Context(), filepath.Join(t.TempDir(), "repo"), InitOptions{Options: Options{Keys: plainKeys}})
 	require.NoError(t, err)
-	_, err = r.Publish(t.Context(), helloArchive, helloManifest)
+	_, _, err = r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 	odd := filepath.Join(t.TempDir(), "odd.json")
 	require.NoError(t, os.WriteFile(odd, []byte(oddManifest), 0o600))
-	_, err = r.Publish(t.Context(), helloArchive, odd)
+	_, _, err = r.Publish(t.Context(), helloArchive, odd, PublishOptions{})
 	require.NoError(t, err)
 	return startServer(t, r).URL, filepath.Join(r.Dir(), "root.json")
+}
+
+// withRelease is the custom field that a manifest is published as.
+func withRelease(t *testing.T, manifest, release string) string {
+	t.Helper()
+	var all map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(manifest), &all))
+	all["release"] = json.RawMessage(release)
+	custom, err := json.Marshal(all)
+	require.NoError(t, err)
+	return string(custom)
 }
 
 func TestGoTUFsPlainClientReadsTheRepository(t *testing.T) {
 	url, root := servedRepository(t)
 	trusted, err := os.ReadFile(root)
 	require.NoError(t, err)
-	cfg, err := config.New(url+"/metadata", trusted)
+	cfg, err := tufconfig.New(url+"/metadata", trusted)
 	require.NoError(t, err)
 	cfg.LocalMetadataDir, cfg.LocalTargetsDir = t.TempDir(), t.TempDir()
 	cfg.RemoteTargetsURL = url + "/targets"
@@ -44,7 +55,10 @@ func TestGoTUFsPlainClientReadsTheRepository(t *testing.T) {
 	require.NoError(t, client.Refresh())
 	want, err := os.ReadFile(helloArchive)
 	require.NoError(t, err)
-	for path, custom := range map[string]string{helloPath: readText(t, helloManifest), "plugins/acme/odd.1.0.0-rc.1.tar.gz": oddManifest} {
+	for path, custom := range map[string]string{
+		helloPath:                            withRelease(t, readText(t, helloManifest), `{"channel":"stable","latest":["stable","beta"]}`),
+		"plugins/acme/odd.1.0.0-rc.1.tar.gz": withRelease(t, oddManifest, `{"channel":"beta","latest":["beta"]}`),
+	} {
 		info, err := client.GetTargetInfo(path)
 		require.NoError(t, err)
 		require.JSONEq(t, custom, string(*info.Custom))
@@ -58,7 +72,10 @@ func TestPythonTUFsPlainClientReadsTheRepository(t *testing.T) {
 	url, root := servedRepository(t)
 	want, err := os.ReadFile(helloArchive)
 	require.NoError(t, err)
-	for path, custom := range map[string]string{helloPath: readText(t, helloManifest), "plugins/acme/odd.1.0.0-rc.1.tar.gz": oddManifest} {
+	for path, custom := range map[string]string{
+		helloPath:                            withRelease(t, readText(t, helloManifest), `{"channel":"stable","latest":["stable","beta"]}`),
+		"plugins/acme/odd.1.0.0-rc.1.tar.gz": withRelease(t, oddManifest, `{"channel":"beta","latest":["beta"]}`),
+	} {
 		cmd := exec.CommandContext(t.Context(), python(t), "testdata/ngclient.py", url, root, t.TempDir(), path)
 		out, err := cmd.Output()
 		var exit *exec.ExitError

@@ -18,12 +18,14 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	r, err := repository.Init(ctx, filepath.Join(dir, "repo"), repository.Options{})
+	r, err := repository.Init(ctx, filepath.Join(dir, "repo"), repository.InitOptions{
+		Options: repository.Options{Keys: repository.Keys{Passphrase: repository.PlainKeys}},
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	plugins := "../testdata/plugins/hello-world.1.0.0"
-	target, err := r.Publish(ctx, plugins+".tar.gz", plugins+".json")
+	target, _, err := r.Publish(ctx, plugins+".tar.gz", plugins+".json", repository.PublishOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

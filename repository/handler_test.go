@@ -40,7 +40,7 @@ func ask(t *testing.T, s *httptest.Server, method, path string, header ...string
 
 func TestHandlerServesMetadataAndTargets(t *testing.T) {
 	r, _ := newTestRepository(t)
-	target, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	target, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 	s := startServer(t, r)
 	plugin := "/targets/plugins/ragnos/" + target.SHA256 + ".hello-world.1.0.0.tar.gz"
@@ -80,7 +80,7 @@ func TestHandlerETagFollowsTheContent(t *testing.T) {
 	r, _ := newTestRepository(t)
 	s := startServer(t, r)
 	before, _ := ask(t, s, "GET", "/metadata/timestamp.json")
-	_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 	after, _ := ask(t, s, "GET", "/metadata/timestamp.json", "If-None-Match", before.Header.Get("ETag"))
 	require.Equal(t, http.StatusOK, after.StatusCode, "also within the same second")
@@ -88,7 +88,7 @@ func TestHandlerETagFollowsTheContent(t *testing.T) {
 
 func TestHandlerKeepsToItsDirectories(t *testing.T) {
 	r, _ := newTestRepository(t)
-	_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 	hash := strings.Repeat("a", 64)
 	require.NoError(t, os.Symlink("../keys/root.pem", r.metadataPath("leak.json")))

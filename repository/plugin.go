@@ -13,6 +13,8 @@ const (
 type (
 	// Manifest describes a plugin to people and to the host application.
 	Manifest = plugin.Manifest
+	// Channel is a stream of releases: "stable" or "beta".
+	Channel = plugin.Channel
 	// ManifestError says which field of a plugin manifest breaks which rule.
 	ManifestError = plugin.ManifestError
 	// ArchiveError says which entry of a plugin archive breaks which rule.

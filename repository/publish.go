@@ -2,17 +2,13 @@ package repository
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
+	"github.com/ragnos-labs/vault-tuf/internal/draft"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -24,112 +20,140 @@ type Target struct {
 	Length int64  `json:"length"`
 	// SHA256 is the lower-case hex digest.
 	SHA256 string `json:"sha256"`
-	// Version is the version of targets metadata that lists it first.
-	Version int64 `json:"targets_version"`
+	// Role is the role that lists it.
+	Role    string  `json:"role"`
+	Channel Channel `json:"channel"`
+}
+
+// PublishOptions are the options of [Repository.Publish].
+type PublishOptions struct {
+	// Channel is the plugin's channel; "" means beta for a pre-release and stable
+	// for every other version.
+	Channel Channel
 }
 
 // Publish checks the plugin archive and its manifest, copies the archive into
-// the repository and signs targets, snapshot and timestamp: all of it or
-// nothing. It blocks until done or ctx ends.
+// the repository and signs: all of it or nothing. It blocks until done or ctx
+// ends.
+//
+// The target is listed by the role that is trusted with its path: the
+// publisher's if there is one, else top-level targets. If the keys of that role
+// are not at hand nothing is published, and the change is returned as a
+// [Proposal] for those who hold them.
 //
 // A [*ManifestError], an [*ArchiveError] or [ErrPublished] say what the
-// publisher must mend. After an error nothing was published, unless only the
-// last sync of a directory failed.
-func (r *Repository) Publish(ctx context.Context, pluginPath, manifestPath string) (Target, error) {
-	t, err := r.publish(ctx, pluginPath, manifestPath)
-	return t, during("publish", err)
+// publisher must mend. After an error nothing was published, unless it says so.
+func (r *Repository) Publish(ctx context.Context, pluginPath, manifestPath string, o PublishOptions) (Target, *Proposal, error) {
+	t, p, err := r.publish(ctx, pluginPath, manifestPath, o)
+	return t, p, during("publish", err)
 }
 
-func (r *Repository) publish(ctx context.Context, pluginPath, manifestPath string) (Target, error) {
-	data, err := readFile(manifestPath, MaxManifest)
+func (r *Repository) publish(ctx context.Context, pluginPath, manifestPath string, o PublishOptions) (t Target, p *Proposal, err error) {
+	m, err := readManifest(manifestPath)
+	if err != nil {
+		return Target{}, nil, err
+	}
+	p, err = r.change(ctx, func(c *change) error {
+		if t, err = c.add(ctx, pluginPath, m, o.Channel); err != nil {
+			return err
+		}
+		return c.markLatest(m.Publisher, m.Name)
+	})
+	return t, p, err
+}
+
+func readManifest(path string) (*Manifest, error) {
+	data, err := readFile(path, MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseManifest(data)
+	if err != nil {
+		return nil, usage(path, err, "mend the manifest; nothing was published")
+	}
+	return m, nil
+}
+
+// add adds a plugin to the change. Which releases are the latest must be marked
+// afterwards.
+func (c *change) add(ctx context.Context, pluginPath string, m *Manifest, channel Channel) (Target, error) {
+	t := Target{Path: m.TargetPath(), Channel: channel}
+	if channel == "" {
+		t.Channel = defaultChannel(m.Version)
+	}
+	role, delegator, err := c.place(t.Path)
 	if err != nil {
 		return Target{}, err
 	}
-	manifest, err := ParseManifest(data)
-	if err != nil {
-		return Target{}, usage(manifestPath, err, "mend the manifest; nothing was published")
-	}
-	release, err := lock(ctx, r.dir)
+	t.Role = role
+	d, err := c.editRole(role, delegator)
 	if err != nil {
 		return Target{}, err
 	}
-	defer release()
-	s, err := r.load()
-	if err != nil {
-		return Target{}, err
-	}
-	t := Target{Path: manifest.TargetPath(), Version: s.targets.Signed.Version + 1}
-	if _, ok := s.targets.Signed.Targets[t.Path]; ok {
+	if d.Has(t.Path) {
 		return Target{}, &Error{Code: protocol.CodeUsage, Target: t.Path, Msg: ErrPublished.Error(), Err: ErrPublished,
 			Hint: "give the plugin a new version"}
 	}
-	signers, err := r.signersFor(metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP)
+	if err := c.addFile(ctx, pluginPath, m, &t); err != nil {
+		return Target{}, err
+	}
+	custom, err := m.Custom(plugin.Release{Channel: t.Channel})
 	if err != nil {
 		return Target{}, err
 	}
-	if err := r.addFile(ctx, pluginPath, manifest, &t); err != nil {
-		return Target{}, err
-	}
-	sum, err := hex.DecodeString(t.SHA256)
-	if err != nil {
-		return Target{}, err
-	}
-	s.targets.Signed.Targets[t.Path] = &metadata.TargetFiles{
-		Length: t.Length, Hashes: metadata.Hashes{"sha256": sum}, Custom: &manifest.Raw}
-	if err := ctx.Err(); err != nil {
-		return Target{}, ioError(r.dir, err)
-	}
-	return t, r.commit(s, signers)
+	c.added[pluginKey{m.Publisher, m.Name}] = append(c.added[pluginKey{m.Publisher, m.Name}], t.Path)
+	return t, d.Set(t.Path, draft.Target{Length: t.Length, SHA256: t.SHA256, Custom: custom})
 }
 
-// addFile copies the archive into the repository, checks the copy, and gives
-// it its name. It sets length and hash of t.
-func (r *Repository) addFile(ctx context.Context, pluginPath string, m *Manifest, t *Target) error {
-	base := filepath.Join(r.dir, targetsName)
-	if err := sweep(base, r.metadataPath("")); err != nil {
-		return err
+func defaultChannel(version string) Channel {
+	if plugin.IsPrerelease(version) {
+		return plugin.Beta
 	}
+	return plugin.Stable
+}
+
+// addFile stages a copy of the archive and checks the copy: whatever happens to
+// the source meanwhile, that is what is published. It sets length and hash of t.
+func (c *change) addFile(ctx context.Context, pluginPath string, m *Manifest, t *Target) error {
 	source, err := openRegular(pluginPath)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	copied, err := os.CreateTemp(base, tempPrefix)
+	limit := c.r.limits.Size
+	info, err := source.Stat()
 	if err != nil {
-		return ioError(base, err)
+		return ioError(pluginPath, err)
 	}
-	drop := func(err error) error {
-		_ = copied.Close()
-		_ = os.Remove(copied.Name())
+	tooLarge := usage(pluginPath, &ArchiveError{Problem: fmt.Sprintf("is larger than %d bytes", limit)}, "make it smaller; nothing was published")
+	if info.Size() > limit {
+		return tooLarge
+	}
+	t.Length, t.SHA256, err = c.stage.add(targetsName, phaseFiles, 0o644, contextReader{ctx, io.LimitReader(source, limit+1)})
+	if err != nil {
 		return err
 	}
-	hash := sha256.New()
-	// What is hashed is what was copied, whatever happens to the source meanwhile.
-	t.Length, err = io.Copy(io.MultiWriter(copied, hash),
-		contextReader{ctx, io.LimitReader(source, r.limits.Size+1)})
+	if t.Length > limit {
+		return tooLarge
+	}
+	c.stage.name(path.Join(targetsName, hashedPath(t.Path, t.SHA256)))
+	copied, err := os.Open(c.stage.last())
 	if err != nil {
-		return drop(ioError(pluginPath, err))
+		return ioError(pluginPath, err)
 	}
-	if t.Length > r.limits.Size {
-		return drop(usage(pluginPath, &ArchiveError{Problem: fmt.Sprintf("is larger than %d bytes", r.limits.Size)}, "make it smaller"))
-	}
-	if err := r.checkCopy(ctx, copied, t.Length, pluginPath, m); err != nil {
-		return drop(err)
-	}
-	t.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	dir := path.Dir(t.Path)
-	if err := makeDirs(base, dir); err != nil {
-		return drop(err)
-	}
-	name := filepath.Join(base, filepath.FromSlash(dir), t.SHA256+"."+path.Base(t.Path))
-	return commitFile(copied, name, 0o644, nil)
+	defer copied.Close()
+	return checkArchive(ctx, copied, t.Length, c.r.limits, pluginPath, m)
 }
 
-func (r *Repository) checkCopy(ctx context.Context, f *os.File, size int64, pluginPath string, m *Manifest) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return ioError(f.Name(), err)
-	}
-	err := plugin.CheckArchive(ctx, f, size, r.limits, m)
+// hashedPath is where a target's file lies below the targets directory
+// (specification, 6.2).
+func hashedPath(target, sum string) string {
+	dir, file := path.Split(target)
+	return dir + sum + "." + file
+}
+
+func checkArchive(ctx context.Context, f *os.File, size int64, limits plugin.Limits, pluginPath string, m *Manifest) error {
+	err := plugin.CheckArchive(ctx, f, size, limits, m)
 	var archive *ArchiveError
 	var manifest *ManifestError
 	switch {

@@ -19,35 +19,37 @@ import (
 
 func TestPublish(t *testing.T) {
 	r, _ := newTestRepository(t)
-	target, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	target, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 	data, err := os.ReadFile(helloArchive)
 	require.NoError(t, err)
 	sum := sha256.Sum256(data)
 	digest := hex.EncodeToString(sum[:])
-	require.Equal(t, Target{Path: helloPath, Length: int64(len(data)), SHA256: digest, Version: 2}, target)
+	require.Equal(t, Target{Path: helloPath, Length: int64(len(data)), SHA256: digest, Role: "targets", Channel: "stable"}, target)
 	copied, err := os.ReadFile(filepath.Join(r.Dir(), "targets/plugins/ragnos", digest+".hello-world.1.0.0.tar.gz"))
 	require.NoError(t, err)
 	require.Equal(t, data, copied)
 
-	s, err := r.load()
+	s, err := r.load(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, [3]int64{2, 2, 2}, [3]int64{s.targets.Signed.Version, s.snapshot.Signed.Version, s.timestamp.Signed.Version})
-	listed := s.targets.Signed.Targets[helloPath]
+	doc, err := s.targets()
+	require.NoError(t, err)
+	require.Equal(t, [3]int64{2, 2, 2}, [3]int64{doc.Version, s.snapshot.Version, s.timestamp.Version})
+	listed := doc.Targets.Find(helloPath)
 	require.Len(t, listed.Hashes, 1)
 	manifest, err := os.ReadFile(helloManifest)
 	require.NoError(t, err)
-	require.JSONEq(t, string(manifest), string(*listed.Custom))
+	require.JSONEq(t, withRelease(t, string(manifest), `{"channel":"stable","latest":["stable","beta"]}`), string(listed.Custom))
 }
 
 func TestAPublishedVersionStays(t *testing.T) {
 	r, _ := newTestRepository(t)
-	_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 	before := listFiles(t, r.Dir())
 	other := filepath.Join(t.TempDir(), "other.tar.gz")
 	require.NoError(t, os.WriteFile(other, packed(t, "bin/hello.sh", "evil"), 0o600))
-	_, err = r.Publish(t.Context(), other, helloManifest)
+	_, _, err = r.Publish(t.Context(), other, helloManifest, PublishOptions{})
 	require.ErrorIs(t, err, ErrPublished)
 	require.Equal(t, helloPath, requireCode(t, err, protocol.CodeUsage).Target)
 	require.Equal(t, before, listFiles(t, r.Dir()))
@@ -85,69 +87,12 @@ func TestBadPluginsLeaveNothingBehind(t *testing.T) {
 		"a pipe as manifest":  {helloArchive, pipe, protocol.CodeUsage, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := r.Publish(t.Context(), tc.plugin, tc.manifest)
+			_, _, err := r.Publish(t.Context(), tc.plugin, tc.manifest, PublishOptions{})
 			require.Equal(t, "publish", requireCode(t, err, tc.code).Op)
 			if tc.as != nil {
 				require.ErrorAs(t, err, tc.as)
 			}
 			require.Equal(t, before, listFiles(t, r.Dir()))
-		})
-	}
-}
-
-// TestKilledPublish builds, for every moment at which a publish can be killed,
-// the repository as it is left then: still the old one, and the next publish works.
-func TestKilledPublish(t *testing.T) {
-	r, clock := newTestRepository(t)
-	old := map[string][]byte{}
-	for _, f := range listFiles(t, r.Dir()) {
-		data, err := os.ReadFile(filepath.Join(r.Dir(), f))
-		require.NoError(t, err)
-		old[f] = data
-	}
-	target, err := r.Publish(t.Context(), helloArchive, helloManifest)
-	require.NoError(t, err)
-	// In the order in which publish writes them.
-	written := []string{
-		"targets/plugins/ragnos/" + target.SHA256 + ".hello-world.1.0.0.tar.gz",
-		"metadata/2.targets.json", "metadata/2.snapshot.json", "metadata/timestamp.json",
-	}
-	for done := range len(written) + 1 {
-		t.Run(fmt.Sprintf("after %d files", done), func(t *testing.T) {
-			dir := t.TempDir()
-			put := func(name string, data []byte) {
-				p := filepath.Join(dir, name)
-				require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o700))
-				require.NoError(t, os.WriteFile(p, data, 0o600))
-			}
-			for name, data := range old {
-				put(name, data)
-			}
-			for _, name := range written[:done] {
-				data, err := os.ReadFile(filepath.Join(r.Dir(), name))
-				require.NoError(t, err)
-				put(name, data)
-			}
-			require.NoError(t, os.MkdirAll(filepath.Join(dir, "targets"), 0o700))
-			put("metadata/"+tempPrefix+"1", []byte("{"))
-			put("targets/"+tempPrefix+"2", []byte("half"))
-
-			left, err := Open(dir, clock.Now)
-			require.NoError(t, err)
-			st, err := left.Status()
-			require.NoError(t, err)
-			complete := done == len(written)
-			require.Equal(t, complete, st.Targets == 1)
-
-			manifest := helloManifest
-			if complete {
-				manifest = writeManifest(t, "ragnos", "next", "1.0.0")
-			}
-			_, err = left.Publish(t.Context(), helloArchive, manifest)
-			require.NoError(t, err)
-			for _, f := range listFiles(t, dir) {
-				require.NotContains(t, f, tempPrefix, "the next change sweeps")
-			}
 		})
 	}
 }
@@ -164,12 +109,12 @@ func TestPublishersAtOnce(t *testing.T) {
 	var work sync.WaitGroup
 	for i := range publishers {
 		work.Go(func() {
-			own, err := Open(r.Dir(), r.clock)
+			own, err := Open(r.Dir(), Options{Clock: r.clock})
 			if err == nil {
-				_, err = own.Publish(context.Background(), helloArchive, manifests[i])
+				_, _, err = own.Publish(context.Background(), helloArchive, manifests[i], PublishOptions{})
 			}
 			if err == nil {
-				_, errs[i] = own.Publish(context.Background(), helloArchive, contested)
+				_, _, errs[i] = own.Publish(context.Background(), helloArchive, contested, PublishOptions{})
 				return
 			}
 			errs[i] = fmt.Errorf("its own plugin: %w", err)
@@ -198,11 +143,11 @@ func TestWaitingForTheLockHonoursTheContext(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = r.Publish(ctx, helloArchive, helloManifest)
+	_, _, err = r.Publish(ctx, helloArchive, helloManifest, PublishOptions{})
 	requireCode(t, err, protocol.CodeTimeout)
 	require.ErrorContains(t, err, "another process")
 	release()
-	_, err = r.Publish(t.Context(), helloArchive, helloManifest)
+	_, _, err = r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 }
 
@@ -212,7 +157,11 @@ func TestACancelledCopyLeavesNothing(t *testing.T) {
 	m, err := ParseManifest(manifestWith(t, nil))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	requireCode(t, r.addFile(ctx, helloArchive, m, &Target{Path: m.TargetPath()}), protocol.CodeCancelled)
+	_, err = r.change(ctx, func(c *change) error {
+		cancel()
+		_, err := c.add(ctx, helloArchive, m, "")
+		return err
+	})
+	requireCode(t, err, protocol.CodeCancelled)
 	require.Equal(t, before, listFiles(t, r.Dir()))
 }

@@ -1,10 +1,11 @@
 package repository
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,9 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/draft"
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -32,63 +33,56 @@ const (
 // Clock tells the time. Nil means time.Now.
 type Clock func() time.Time
 
-// Lifetimes says how long newly signed metadata of each role is valid.
-type Lifetimes struct {
-	Root, Targets, Snapshot, Timestamp time.Duration
-}
-
-// DefaultLifetimes are long for roles that people sign and short for those
-// that a server signs by itself.
-var DefaultLifetimes = Lifetimes{
-	Root:      365 * 24 * time.Hour,
-	Targets:   90 * 24 * time.Hour,
-	Snapshot:  7 * 24 * time.Hour,
-	Timestamp: 24 * time.Hour,
-}
-
-// MinLifetime is the shortest lifetime of a role: metadata has whole seconds.
-const MinLifetime = 2 * time.Second
-
-// Options are the options of [Init].
+// Options are the options of [Open].
 type Options struct {
+	Keys  Keys
+	Clock Clock
+}
+
+// InitOptions are the options of [Init].
+type InitOptions struct {
+	Options
 	// Lifetimes of the roles; a zero field means that of DefaultLifetimes.
 	Lifetimes Lifetimes
-	Clock     Clock
+	// Algorithm of new keys; "" means RSA-PSS-SHA256 with 2048 bits.
+	Algorithm keyfile.Algorithm
+	// Root and Targets are how many keys these roles get, and how many of them
+	// must sign; the zero value means one of one. Snapshot and timestamp, which
+	// a server signs by itself, have one key each.
+	Root, Targets Quorum
 }
+
+// Quorum says that Threshold of Keys keys must sign.
+type Quorum struct{ Threshold, Keys int }
 
 // Repository is a repository on disk. It keeps nothing in memory between two
 // calls and is safe for concurrent use, also by several processes.
 type Repository struct {
-	dir       string
-	lifetimes Lifetimes
-	clock     Clock
-	limits    plugin.Limits
+	dir    string
+	config config
+	keys   Keys
+	clock  Clock
+	limits plugin.Limits
+	disk   disk
 
 	mu     sync.Mutex // guards the memo of health checks
 	memo   Status
 	memoAt time.Time
 }
 
-// configFile is DIR/repository.json.
-type configFile struct {
-	Format    int               `json:"format"`
-	Lifetimes map[string]string `json:"lifetimes"`
-}
-
-const configFormat = 1
-
-// Init makes a repository in dir, which must be missing or empty, with a new
-// RSA-PSS-SHA256 key for each role. Metadata is put in place last: a directory
-// without it is no repository. It blocks until done or ctx ends.
+// Init makes a repository in dir, which must be missing or empty, with new keys
+// for each role in DIR/keys. They are encrypted with Options.Keys.Passphrase,
+// which must be [keyfile.Plain] if they shall not be. Metadata is put in place
+// last: a directory without it is no repository. It blocks until done or ctx ends.
 //
 // An existing repository is left alone and gives [ErrExists].
-func Init(ctx context.Context, dir string, o Options) (*Repository, error) {
+func Init(ctx context.Context, dir string, o InitOptions) (*Repository, error) {
 	r, err := initialize(ctx, dir, o)
 	return r, during("init", err)
 }
 
-func initialize(ctx context.Context, dir string, o Options) (*Repository, error) {
-	lifetimes, err := o.Lifetimes.complete()
+func initialize(ctx context.Context, dir string, o InitOptions) (*Repository, error) {
+	c, err := o.config()
 	if err != nil {
 		return nil, err
 	}
@@ -110,23 +104,44 @@ func initialize(ctx context.Context, dir string, o Options) (*Repository, error)
 	if err := mustBeEmpty(dir); err != nil {
 		return nil, err
 	}
-	stage, err := os.MkdirTemp(dir, tempPrefix)
+	building, err := os.MkdirTemp(dir, tempPrefix)
 	if err != nil {
 		return nil, ioError(dir, err)
 	}
-	defer os.RemoveAll(stage)
-	r := newRepository(stage, lifetimes, o.Clock)
-	if err := r.build(ctx); err != nil {
+	defer os.RemoveAll(building)
+	r := newRepository(building, c, o.Options)
+	if err := r.build(ctx, o); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{keysName, targetsName, anchorName, configName, metadataName} {
-		if err := os.Rename(filepath.Join(stage, name), filepath.Join(dir, name)); err != nil {
+		if err := os.Rename(filepath.Join(building, name), filepath.Join(dir, name)); err != nil {
 			return nil, ioError(filepath.Join(dir, name), err)
 		}
 	}
-	r.dir = dir
-	return r, syncDir(dir)
+	return newRepository(dir, r.config, o.Options), syncDir(dir)
 }
+
+// config checks the options.
+func (o *InitOptions) config() (config, error) {
+	for role, q := range map[string]*Quorum{roleRoot: &o.Root, roleTargets: &o.Targets} {
+		if *q == (Quorum{}) {
+			*q = Quorum{1, 1}
+		}
+		if q.Threshold < 1 || q.Threshold > q.Keys || q.Keys > maxQuorum {
+			return config{}, &Error{Code: protocol.CodeUsage, Role: role,
+				Msg: fmt.Sprintf("%d of %d keys cannot sign", q.Threshold, q.Keys), Hint: fmt.Sprintf("give a threshold from 1 to the number of keys, of which there may be %d", maxQuorum)}
+		}
+	}
+	algorithm, err := keyfile.ParseAlgorithm(string(o.Algorithm))
+	if err != nil {
+		return config{}, err
+	}
+	l, err := o.Lifetimes.complete()
+	return config{Lifetimes: l, Algorithm: algorithm, KeyNames: map[string]string{}}, err
+}
+
+// maxQuorum is the most keys of a role that Init makes.
+const maxQuorum = 16
 
 func mustBeEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -154,64 +169,88 @@ func mustBeEmpty(dir string) error {
 }
 
 // build fills the directory of a new repository.
-func (r *Repository) build(ctx context.Context) error {
+func (r *Repository) build(ctx context.Context, o InitOptions) error {
 	for name, perm := range map[string]fs.FileMode{keysName: 0o700, targetsName: 0o755, metadataName: 0o755} {
 		if err := os.Mkdir(filepath.Join(r.dir, name), perm); err != nil {
 			return ioError(r.dir, err)
 		}
 	}
-	signers := map[string]signature.Signer{}
-	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
-		if err := ctx.Err(); err != nil {
-			return ioError(r.dir, err)
+	root := draft.NewRoot()
+	quorums := map[string]Quorum{roleRoot: o.Root, roleTargets: o.Targets, roleSnapshot: {1, 1}, roleTimestamp: {1, 1}}
+	for _, role := range topLevel {
+		if err := r.newKeys(ctx, &root.Roles, role, quorums[role]); err != nil {
+			return err
 		}
-		s, err := newKey(r.dir, role)
+	}
+	data, err := r.config.encode()
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(r.dir, configName), data, 0o644); err != nil {
+		return err
+	}
+	return r.first(ctx, root)
+}
+
+// newKeys makes the keys of a role and lets them sign for it.
+func (r *Repository) newKeys(ctx context.Context, to *draft.Roles, role string, q Quorum) error {
+	for n := range q.Keys {
+		name := role
+		if q.Keys > 1 {
+			name = fmt.Sprintf("%s-%d", role, n+1)
+		}
+		k, err := keyfile.Generate(ctx, filepath.Join(r.dir, keysName), name, r.config.Algorithm, r.keys.Passphrase)
 		if err != nil {
 			return err
 		}
-		signers[role] = s
+		if err := to.AddKey(role, k.Public.ID, k.Public.Key); err != nil {
+			return err
+		}
+		r.config.KeyNames[k.Public.ID] = name
 	}
-	s, err := r.newState(signers)
+	to.Role(role).Threshold = q.Threshold
+	return nil
+}
+
+// first signs the first version of every role and puts the anchor in its place.
+func (r *Repository) first(ctx context.Context, root *draft.Root) error {
+	s := &state{r: r, now: r.clock(), roles: map[string]*loadedRole{}}
+	root.Expires = s.expiry(roleRoot)
+	signed, err := root.Encode()
 	if err != nil {
 		return err
 	}
-	root, err := s.signRoot(signers[metadata.ROOT])
-	if err != nil {
+	// Nobody has delegated to the first root but itself.
+	if s.root, err = admission.Parse(admission.KindRoot, draft.Seal(admission.KindRoot, signed).Bytes(), ownLimits); err != nil {
 		return err
 	}
-	if err := errors.Join(
-		writeFile(filepath.Join(r.dir, anchorName), root, 0o644),
-		writeFile(r.metadataPath("1.root.json"), root, 0o644),
-		r.writeConfig(),
-	); err != nil {
+	c := newChange(s)
+	c.givenRoot = draft.Seal(admission.KindRoot, signed)
+	c.ring, c.unusable = r.ring()
+	c.newRole(roleTargets, roleRoot)
+	if c.stage, err = r.begin(); err != nil {
 		return err
 	}
-	return r.commit(s, signers)
+	if _, err := c.carryOut(ctx, func(*change) error { return nil }); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(r.dir, anchorName), c.sealed[roleRoot].doc.Raw, 0o644)
 }
 
 // Open opens the repository in dir. It reads no metadata and no key yet.
-func Open(dir string, clock Clock) (*Repository, error) {
-	path := filepath.Join(dir, configName)
-	data, err := readFile(path, 64<<10)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Code: protocol.CodeUsage, Op: "open", Path: dir, Msg: "there is no repository", Err: err,
-			Hint: "make one with: local-tuf init --dir " + dir}
-	}
+func Open(dir string, o Options) (*Repository, error) {
+	c, err := readConfig(dir)
 	if err != nil {
 		return nil, during("open", err)
 	}
-	l, err := parseConfig(data)
-	if err != nil {
-		return nil, &Error{Code: protocol.CodeLocalIO, Op: "open", Path: path, Msg: "not a configuration of this version", Err: err}
-	}
-	return newRepository(dir, l, clock), nil
+	return newRepository(dir, c, o), nil
 }
 
-func newRepository(dir string, l Lifetimes, clock Clock) *Repository {
-	if clock == nil {
-		clock = time.Now
+func newRepository(dir string, c config, o Options) *Repository {
+	if o.Clock == nil {
+		o.Clock = time.Now
 	}
-	return &Repository{dir: dir, lifetimes: l, clock: clock, limits: plugin.DefaultLimits}
+	return &Repository{dir: dir, config: c, keys: o.Keys, clock: o.Clock, limits: plugin.DefaultLimits}
 }
 
 // Dir returns the repository's directory.
@@ -221,58 +260,31 @@ func (r *Repository) metadataPath(name string) string {
 	return filepath.Join(r.dir, metadataName, name)
 }
 
-func (r *Repository) writeConfig() error {
-	c := configFile{Format: configFormat, Lifetimes: map[string]string{}}
-	for role, d := range r.lifetimes.byRole() {
-		c.Lifetimes[role] = d.String()
-	}
-	data, err := json.MarshalIndent(c, "", "  ")
+// stageConfig makes a change of the configuration part of a change.
+func (c *change) stageConfig(next config) error {
+	data, err := next.encode()
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(r.dir, configName), append(data, '\n'), 0o644)
+	_, _, err = c.stage.add(configName, phaseFiles, 0o644, io.Reader(bytes.NewReader(data)))
+	return err
 }
 
-func parseConfig(data []byte) (Lifetimes, error) {
-	var c configFile
-	if err := json.Unmarshal(data, &c); err != nil {
-		return Lifetimes{}, err
-	}
-	if c.Format != configFormat {
-		return Lifetimes{}, fmt.Errorf("format is %d, not %d", c.Format, configFormat)
-	}
-	var l Lifetimes
-	for role, d := range l.byRole() {
-		v, err := time.ParseDuration(c.Lifetimes[role])
-		if err != nil {
-			return Lifetimes{}, fmt.Errorf("lifetime of %s: %w", role, err)
-		}
-		*d = v
-	}
-	return l.complete()
-}
+// maxClockLag is how far the clock may be behind the moment of the last change.
+const maxClockLag = 5 * time.Minute
 
-// byRole gives access to the field of each role.
-func (l *Lifetimes) byRole() map[string]*time.Duration {
-	return map[string]*time.Duration{
-		metadata.ROOT: &l.Root, metadata.TARGETS: &l.Targets,
-		metadata.SNAPSHOT: &l.Snapshot, metadata.TIMESTAMP: &l.Timestamp,
+// checkClock refuses to sign with a clock that has gone back: what it signs
+// would expire earlier than people are told.
+func (r *Repository) checkClock(now time.Time) error {
+	path := r.metadataPath("timestamp.json")
+	info, err := os.Stat(path)
+	if err != nil {
+		return ioError(path, err)
 	}
-}
-
-// complete fills in defaults and refuses lifetimes that cannot work.
-func (l Lifetimes) complete() (Lifetimes, error) {
-	defaults := DefaultLifetimes.byRole()
-	for role, d := range l.byRole() {
-		if *d == 0 {
-			*d = *defaults[role]
-		}
-		if *d < MinLifetime {
-			return l, &Error{Code: protocol.CodeUsage, Role: role,
-				Msg: fmt.Sprintf("a lifetime of %s is too short", *d), Hint: "give at least " + MinLifetime.String()}
-		}
+	if lag := info.ModTime().Sub(now); lag > maxClockLag {
+		return &Error{Code: protocol.CodeUsage, Path: path,
+			Msg:  fmt.Sprintf("the clock says %s, but the repository was last changed at %s", now.UTC().Format(time.RFC3339), info.ModTime().UTC().Format(time.RFC3339)),
+			Hint: "set the clock; if it is the file's time that is wrong, touch the file; nothing was changed"}
 	}
-	return l, nil
+	return nil
 }
-
-func (l Lifetimes) of(role string) time.Duration { return *l.byRole()[role] }

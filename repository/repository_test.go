@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"go.uber.org/goleak"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -34,7 +33,7 @@ func (c *testClock) Now() time.Time { return c.now }
 func newTestRepository(t *testing.T) (*Repository, *testClock) {
 	t.Helper()
 	clock := &testClock{time.Date(2030, 1, 2, 3, 4, 5, 678, time.UTC)}
-	r, err := Init(t.Context(), filepath.Join(t.TempDir(), "repo"), Options{Clock: clock.Now})
+	r, err := Init(t.Context(), filepath.Join(t.TempDir(), "repo"), InitOptions{Options: Options{Keys: plainKeys, Clock: clock.Now}})
 	require.NoError(t, err)
 	return r, clock
 }
@@ -44,6 +43,10 @@ func requireCode(t *testing.T, err error, code protocol.Code) *Error {
 	require.ErrorIs(t, err, tuferr.OfCode(code), "%v", err)
 	return tuferr.As(err)
 }
+
+var plainKeys = Keys{Passphrase: PlainKeys}
+
+func keyPath(dir, name string) string { return filepath.Join(dir, keysName, name+".key") }
 
 func listFiles(t *testing.T, dir string) []string {
 	t.Helper()
@@ -61,7 +64,8 @@ func listFiles(t *testing.T, dir string) []string {
 func TestInitMakesAWholeRepository(t *testing.T) {
 	r, clock := newTestRepository(t)
 	require.Equal(t, []string{
-		".lock", "keys/root.pem", "keys/snapshot.pem", "keys/targets.pem", "keys/timestamp.pem",
+		".lock", "keys/root.key", "keys/root.pub", "keys/snapshot.key", "keys/snapshot.pub",
+		"keys/targets.key", "keys/targets.pub", "keys/timestamp.key", "keys/timestamp.pub",
 		"metadata/1.root.json", "metadata/1.snapshot.json", "metadata/1.targets.json", "metadata/timestamp.json",
 		"repository.json", "root.json",
 	}, listFiles(t, r.Dir()))
@@ -71,68 +75,70 @@ func TestInitMakesAWholeRepository(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, first, anchor)
 
-	s, err := r.load()
+	s, err := r.load(t.Context())
 	require.NoError(t, err)
-	require.True(t, s.root.Signed.ConsistentSnapshot)
-	require.Len(t, s.root.Signed.Keys, 4, "a different key for each role")
-	require.Equal(t, "1.0.31", s.root.Signed.SpecVersion)
-	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+	targets, err := s.targets()
+	require.NoError(t, err)
+	require.True(t, s.root.Root.ConsistentSnapshot)
+	require.Len(t, s.root.Root.Keys, 4, "a different key for each role")
+	require.Equal(t, "1.0.31", s.root.SpecVersion)
+	for _, role := range topLevel {
 		info, err := os.Stat(keyPath(r.Dir(), role))
 		require.NoError(t, err)
 		require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
 	}
 	day := 24 * time.Hour
 	start := clock.now.Truncate(time.Second)
-	require.Equal(t, start.Add(365*day), s.root.Signed.Expires)
-	require.Equal(t, start.Add(90*day), s.targets.Signed.Expires)
-	require.Equal(t, start.Add(7*day), s.snapshot.Signed.Expires)
-	require.Equal(t, start.Add(day), s.timestamp.Signed.Expires)
+	require.Equal(t, start.Add(365*day), s.root.Expires)
+	require.Equal(t, start.Add(90*day), targets.Expires)
+	require.Equal(t, start.Add(7*day), s.snapshot.Expires)
+	require.Equal(t, start.Add(day), s.timestamp.Expires)
 }
 
 func TestInitRefuses(t *testing.T) {
 	r, _ := newTestRepository(t)
 	before := listFiles(t, r.Dir())
-	_, err := Init(t.Context(), r.Dir(), Options{})
+	_, err := Init(t.Context(), r.Dir(), InitOptions{Options: Options{Keys: plainKeys}})
 	require.ErrorIs(t, err, ErrExists)
 	requireCode(t, err, protocol.CodeUsage)
 	require.Equal(t, before, listFiles(t, r.Dir()))
 
 	foreign := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(foreign, "thesis.txt"), nil, 0o600))
-	_, err = Init(t.Context(), foreign, Options{})
+	_, err = Init(t.Context(), foreign, InitOptions{Options: Options{Keys: plainKeys}})
 	requireCode(t, err, protocol.CodeUsage)
 	require.Equal(t, []string{"thesis.txt"}, listFiles(t, foreign), "a refused directory is left as it was")
 
 	torn := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(torn, "keys"), 0o700))
-	_, err = Init(t.Context(), torn, Options{})
+	_, err = Init(t.Context(), torn, InitOptions{Options: Options{Keys: plainKeys}})
 	require.ErrorContains(t, err, "interrupted")
 
-	_, err = Init(t.Context(), t.TempDir(), Options{Lifetimes: Lifetimes{Snapshot: time.Second}})
+	_, err = Init(t.Context(), t.TempDir(), InitOptions{Lifetimes: Lifetimes{Snapshot: time.Second}})
 	require.Equal(t, "snapshot", requireCode(t, err, protocol.CodeUsage).Role)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	stopped := t.TempDir()
-	_, err = Init(ctx, stopped, Options{})
+	_, err = Init(ctx, stopped, InitOptions{Options: Options{Keys: plainKeys}})
 	requireCode(t, err, protocol.CodeCancelled)
 	require.Subset(t, []string{".lock"}, listFiles(t, stopped))
 
 	file := filepath.Join(foreign, "thesis.txt")
-	_, err = Init(t.Context(), filepath.Join(file, "repo"), Options{})
+	_, err = Init(t.Context(), filepath.Join(file, "repo"), InitOptions{Options: Options{Keys: plainKeys}})
 	requireCode(t, err, protocol.CodeLocalIO)
 }
 
 func TestInitSweepsWhatAKilledOneLeft(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, tempPrefix+"1", "keys"), 0o700))
-	_, err := Init(t.Context(), dir, Options{})
+	_, err := Init(t.Context(), dir, InitOptions{Options: Options{Keys: plainKeys}})
 	require.NoError(t, err)
 	require.NoDirExists(t, filepath.Join(dir, tempPrefix+"1"))
 }
 
 func TestOpen(t *testing.T) {
-	_, err := Open(t.TempDir(), nil)
+	_, err := Open(t.TempDir(), Options{})
 	require.Contains(t, requireCode(t, err, protocol.CodeUsage).Hint, "local-tuf init")
 
 	for name, config := range map[string]string{
@@ -143,7 +149,7 @@ func TestOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "repository.json"), []byte(config), 0o600))
-			_, err := Open(dir, nil)
+			_, err := Open(dir, Options{})
 			require.Error(t, err)
 			require.Equal(t, "open", tuferr.As(err).Op)
 		})
@@ -151,12 +157,12 @@ func TestOpen(t *testing.T) {
 }
 
 func TestLifetimesAreKept(t *testing.T) {
-	want := Lifetimes{Root: time.Hour, Targets: 50 * time.Minute, Snapshot: 30 * time.Second, Timestamp: 2 * time.Second}
-	r, err := Init(t.Context(), t.TempDir(), Options{Lifetimes: want})
+	want := Lifetimes{Root: time.Hour, Targets: 50 * time.Minute, Snapshot: 30 * time.Second, Timestamp: 2 * time.Second, Publishers: time.Hour}
+	r, err := Init(t.Context(), t.TempDir(), InitOptions{Options: Options{Keys: plainKeys}, Lifetimes: want})
 	require.NoError(t, err)
-	again, err := Open(r.Dir(), nil)
+	again, err := Open(r.Dir(), Options{})
 	require.NoError(t, err)
-	require.Equal(t, want, again.lifetimes)
+	require.Equal(t, want, again.config.Lifetimes)
 }
 
 func TestKeysThatOthersCanReachAreRefused(t *testing.T) {
@@ -164,13 +170,13 @@ func TestKeysThatOthersCanReachAreRefused(t *testing.T) {
 		path string
 		mode fs.FileMode
 	}{
-		{"keys/targets.pem", 0o644}, {"keys/targets.pem", 0o620}, {"keys/timestamp.pem", 0o604}, {"keys", 0o750},
+		{"keys/targets.key", 0o644}, {"keys/targets.key", 0o620}, {"keys/timestamp.key", 0o604}, {"keys", 0o750},
 	} {
 		t.Run(tc.path+tc.mode.String(), func(t *testing.T) {
 			r, _ := newTestRepository(t)
 			before := listFiles(t, r.Dir())
 			require.NoError(t, os.Chmod(filepath.Join(r.Dir(), tc.path), tc.mode))
-			_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+			_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 			e := requireCode(t, err, protocol.CodePermissions)
 			require.Contains(t, e.Hint, "chmod")
 			require.Equal(t, before, listFiles(t, r.Dir()))
@@ -190,7 +196,7 @@ func TestBadKeyFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, _ := newTestRepository(t)
 			require.NoError(t, os.WriteFile(keyPath(r.Dir(), "targets"), []byte(content), 0o600))
-			_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+			_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 			requireCode(t, err, protocol.CodeLocalIO)
 			require.NotContains(t, err.Error(), secret)
 		})
@@ -198,7 +204,7 @@ func TestBadKeyFiles(t *testing.T) {
 	t.Run("of another role", func(t *testing.T) {
 		r, _ := newTestRepository(t)
 		require.NoError(t, os.Rename(keyPath(r.Dir(), "root"), keyPath(r.Dir(), "snapshot")))
-		_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+		_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 		require.Equal(t, "snapshot", requireCode(t, err, protocol.CodeUnsigned).Role)
 		st, err := r.Status()
 		require.NoError(t, err)
@@ -209,13 +215,13 @@ func TestBadKeyFiles(t *testing.T) {
 func TestTheRootKeyIsNotNeededAfterInit(t *testing.T) {
 	r, _ := newTestRepository(t)
 	require.NoError(t, os.Remove(keyPath(r.Dir(), "root")))
-	_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 }
 
 func TestStatus(t *testing.T) {
 	r, clock := newTestRepository(t)
-	_, err := r.Publish(t.Context(), helloArchive, helloManifest)
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 	require.NoError(t, err)
 	st, err := r.Status()
 	require.NoError(t, err)
@@ -238,7 +244,7 @@ func TestStatus(t *testing.T) {
 	require.Equal(t, Down, st.Status)
 	requireCode(t, st.Err(), protocol.CodeExpired)
 
-	_, err = r.Publish(t.Context(), helloArchive, writeManifest(t, "ragnos", "again", "1.0.0"))
+	_, _, err = r.Publish(t.Context(), helloArchive, writeManifest(t, "ragnos", "again", "1.0.0"), PublishOptions{})
 	require.NoError(t, err, "an expired repository can be renewed")
 	st, err = r.Status()
 	require.NoError(t, err)
@@ -258,7 +264,7 @@ func TestChangedMetadataIsNeverBuiltOn(t *testing.T) {
 			changed := strings.Replace(string(data), `"expires":"20`, `"expires":"21`, 1)
 			require.NotEqual(t, string(data), changed)
 			require.NoError(t, os.WriteFile(path, []byte(changed), 0o600))
-			_, err = r.Publish(t.Context(), helloArchive, helloManifest)
+			_, _, err = r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
 			requireCode(t, err, code)
 			st, err := r.Status()
 			require.Error(t, err)
@@ -287,9 +293,9 @@ func TestResign(t *testing.T) {
 	r, clock := newTestRepository(t)
 	start := clock.now.Truncate(time.Second)
 	versions := func() [2]int64 {
-		s, err := r.load()
+		s, err := r.load(t.Context())
 		require.NoError(t, err)
-		return [2]int64{s.snapshot.Signed.Version, s.timestamp.Signed.Version}
+		return [2]int64{s.snapshot.Version, s.timestamp.Version}
 	}
 	for _, step := range []struct {
 		after time.Duration

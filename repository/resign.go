@@ -3,8 +3,6 @@ package repository
 import (
 	"context"
 	"time"
-
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // retryResign is how long [Repository.KeepFresh] waits after an error, and the
@@ -21,42 +19,35 @@ func (r *Repository) Resign(ctx context.Context) (time.Time, error) {
 	return due, during("re-sign", err)
 }
 
-func (r *Repository) resign(ctx context.Context) (time.Time, error) {
-	release, err := lock(ctx, r.dir)
-	if err != nil {
+func (r *Repository) resign(ctx context.Context) (next time.Time, err error) {
+	// Most often nothing is due: then nobody is kept from publishing.
+	s, err := r.load(ctx)
+	if err != nil && !r.unfinished() {
 		return time.Time{}, err
 	}
-	defer release()
-	s, err := r.loadOnline()
-	if err != nil {
+	if err == nil && !r.unfinished() && s.now.Before(s.due(roleTimestamp)) && s.now.Before(s.due(roleSnapshot)) {
+		return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), nil
+	}
+	if _, err := r.change(ctx, func(c *change) error {
+		c.renew[roleSnapshot] = !c.now.Before(c.due(roleSnapshot))
+		c.renew[roleTimestamp] = !c.now.Before(c.due(roleTimestamp))
+		return nil
+	}); err != nil {
 		return time.Time{}, err
 	}
-	snapshotDue := r.due(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
-	timestampDue := r.due(metadata.TIMESTAMP, s.timestamp.Signed.Expires)
-	roles := []string{metadata.TIMESTAMP}
-	switch {
-	case !s.now.Before(snapshotDue):
-		roles = append(roles, metadata.SNAPSHOT)
-	case s.now.Before(timestampDue):
-		return earlier(snapshotDue, timestampDue), nil
-	}
-	signers, err := r.signersFor(roles...)
-	if err != nil {
+	if s, err = r.load(ctx); err != nil {
 		return time.Time{}, err
 	}
-	if err := sweep(r.metadataPath("")); err != nil {
-		return time.Time{}, err
-	}
-	if err := r.commit(s, signers); err != nil {
-		return time.Time{}, err
-	}
-	return earlier(r.due(metadata.SNAPSHOT, s.snapshot.Signed.Expires),
-		r.due(metadata.TIMESTAMP, s.timestamp.Signed.Expires)), nil
+	return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), nil
 }
 
-// due is the middle of the lifetime that ends at expires.
-func (r *Repository) due(role string, expires time.Time) time.Time {
-	return expires.Add(-r.lifetimes.of(role) / 2)
+// due is the middle of the lifetime of timestamp or snapshot.
+func (s *state) due(role string) time.Time {
+	doc := s.timestamp
+	if role == roleSnapshot {
+		doc = s.snapshot
+	}
+	return doc.Expires.Add(-s.r.config.Lifetimes.of(role) / 2)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -1,267 +1,221 @@
 package repository
 
 import (
-	"crypto/sha256"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
+	"slices"
 	"time"
 
-	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
-// Bounds of the metadata this package reads back.
+// The names of the top-level roles.
 const (
-	maxMetadata = 256 << 20 // bytes of a file
-	maxRoots    = 1024      // versions of root
+	roleRoot      = string(admission.KindRoot)
+	roleTargets   = string(admission.KindTargets)
+	roleSnapshot  = string(admission.KindSnapshot)
+	roleTimestamp = string(admission.KindTimestamp)
 )
 
-// state is the verified metadata of a repository at one moment.
+// topLevel are the top-level roles in the order in which people read of them.
+var topLevel = []string{roleRoot, roleTargets, roleSnapshot, roleTimestamp}
+
+// Bounds of the metadata this package reads back. What clients accept by default
+// is less: see lint.
+var ownLimits = admission.Limits{Root: 4 << 20, Timestamp: 1 << 20, Snapshot: 64 << 20, Targets: 512 << 20}
+
+const (
+	maxRoots = 1024    // versions of root
+	maxRoles = 1 << 17 // delegated roles, hash bins among them
+)
+
+// state is the verified metadata of a repository at one moment. Expiry is not
+// held against it: an expired repository can be renewed.
 type state struct {
-	now       time.Time
-	lifetimes Lifetimes
-	root      *metadata.Metadata[metadata.RootType]
-	timestamp *metadata.Metadata[metadata.TimestampType]
-	snapshot  *metadata.Metadata[metadata.SnapshotType]
-	// targets is nil after loadOnline.
-	targets *metadata.Metadata[metadata.TargetsType]
+	r   *Repository
+	now time.Time
+
+	roots                     []*admission.Doc // the chain, from the first
+	root, timestamp, snapshot *admission.Doc
+	// roles holds what has been loaded, by the role's name.
+	roles map[string]*loadedRole
 }
 
-// newState is the state of a new repository, not signed yet.
-func (r *Repository) newState(signers map[string]signature.Signer) (*state, error) {
-	s := &state{now: r.clock(), lifetimes: r.lifetimes,
-		root: metadata.Root(), timestamp: metadata.Timestamp(),
-		snapshot: metadata.Snapshot(), targets: metadata.Targets()}
-	s.root.Signed.Expires = s.expiry(metadata.ROOT)
-	for role, sig := range signers {
-		public, err := sig.PublicKey()
-		if err != nil {
-			return nil, err
-		}
-		key, err := metadata.KeyFromPublicKey(public)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.root.Signed.AddKey(key, role); err != nil {
-			return nil, err
-		}
-	}
-	s.targets.Signed.Version, s.snapshot.Signed.Version, s.timestamp.Signed.Version = 0, 0, 0
-	return s, nil
+type loadedRole struct {
+	doc       *admission.Doc
+	delegator string
 }
 
-// expiry is when metadata of a role signed now expires, in whole seconds.
-func (s *state) expiry(role string) time.Time {
-	return s.now.Add(s.lifetimes.of(role)).UTC().Truncate(time.Second)
-}
-
-// load reads and verifies all top-level metadata (specification, 5.3 to 5.6,
-// but for expiry: an expired repository can be renewed).
-func (r *Repository) load() (*state, error) {
-	s, err := r.loadOnline()
-	if err != nil {
+// load reads and verifies root, timestamp and snapshot (specification, 5.3 to
+// 5.5). Targets roles are loaded when they are asked for.
+func (r *Repository) load(ctx context.Context) (*state, error) {
+	s := &state{r: r, now: r.clock(), roles: map[string]*loadedRole{}}
+	if err := s.loadRoots(ctx); err != nil {
 		return nil, err
 	}
-	meta := s.snapshot.Signed.Meta["targets.json"]
-	if meta == nil {
-		return nil, damaged(metadata.SNAPSHOT, r.metadataPath(""), errors.New("targets.json is not listed"))
-	}
-	s.targets = &metadata.Metadata[metadata.TargetsType]{}
-	return s, readRole(r, s.root, metadata.TARGETS, meta, s.targets, &s.targets.Signed.Version)
-}
-
-// loadOnline reads and verifies root, timestamp and snapshot only.
-func (r *Repository) loadOnline() (*state, error) {
-	s := &state{now: r.clock(), lifetimes: r.lifetimes,
-		timestamp: &metadata.Metadata[metadata.TimestampType]{},
-		snapshot:  &metadata.Metadata[metadata.SnapshotType]{}}
 	var err error
-	if s.root, err = r.loadRoot(); err != nil {
+	if s.timestamp, err = s.readSigned(s.root, roleTimestamp, "timestamp.json"); err != nil {
 		return nil, err
 	}
-	if err := readRole(r, s.root, metadata.TIMESTAMP, nil, s.timestamp, &s.timestamp.Signed.Version); err != nil {
+	s.snapshot, err = s.readDescribed(s.root, roleSnapshot, s.timestamp)
+	return s, err
+}
+
+// loadRoots walks the chain of roots from the first (specification, 5.3).
+func (s *state) loadRoots(ctx context.Context) error {
+	for version := 1; version <= maxRoots; version++ {
+		if err := ctx.Err(); err != nil {
+			return ioError(s.r.dir, err)
+		}
+		name := fmt.Sprintf("%d.root.json", version)
+		doc, err := s.r.read(roleRoot, name)
+		if errors.Is(err, fs.ErrNotExist) && s.root != nil {
+			return nil
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return &Error{Code: protocol.CodeLocalIO, Path: s.r.metadataPath(name), Err: err,
+				Msg: "half a repository: the first root is missing", Hint: "restore " + metadataName + " from a backup"}
+		}
+		if err == nil && s.root == nil {
+			err = verify.SelfSigned(doc)
+		} else if err == nil {
+			err = verify.RootStep(s.root, doc)
+		}
+		if err != nil {
+			return at(s.r.metadataPath(name), err)
+		}
+		s.root = doc
+		s.roots = append(s.roots, doc)
+	}
+	return &Error{Code: protocol.CodeTooMany, Role: roleRoot, Msg: fmt.Sprintf("more than %d versions", maxRoots)}
+}
+
+// read admits a metadata file.
+func (r *Repository) read(role, name string) (*admission.Doc, error) {
+	path, kind := r.metadataPath(name), admission.KindOf(role)
+	data, err := readFile(path, ownLimits.Bytes(kind))
+	if err != nil {
 		return nil, err
 	}
-	meta := s.timestamp.Signed.Meta["snapshot.json"]
-	if meta == nil {
-		return nil, damaged(metadata.TIMESTAMP, r.metadataPath("timestamp.json"), errors.New("snapshot.json is not listed"))
-	}
-	return s, readRole(r, s.root, metadata.SNAPSHOT, meta, s.snapshot, &s.snapshot.Signed.Version)
-}
-
-// loadRoot walks the chain of roots from the first (specification, 5.3).
-func (r *Repository) loadRoot() (*metadata.Metadata[metadata.RootType], error) {
-	var trusted *metadata.Metadata[metadata.RootType]
-	for version := int64(1); version <= maxRoots; version++ {
-		path := r.metadataPath(fmt.Sprintf("%d.root.json", version))
-		data, err := readFile(path, maxMetadata)
-		if errors.Is(err, fs.ErrNotExist) && trusted != nil {
-			return trusted, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		next, err := new(metadata.Metadata[metadata.RootType]).FromBytes(data)
-		if err != nil {
-			return nil, damaged(metadata.ROOT, path, err)
-		}
-		if next.Signed.Version != version {
-			return nil, damaged(metadata.ROOT, path, fmt.Errorf("it carries version %d", next.Signed.Version))
-		}
-		err = next.VerifyDelegate(metadata.ROOT, next)
-		if err == nil && trusted != nil {
-			err = trusted.VerifyDelegate(metadata.ROOT, next)
-		}
-		if err != nil {
-			return nil, unsigned(metadata.ROOT, path, err)
-		}
-		trusted = next
-	}
-	return nil, &Error{Code: protocol.CodeTooMany, Role: metadata.ROOT, Msg: fmt.Sprintf("more than %d versions", maxRoots)}
-}
-
-// readRole reads the file of a role into m and checks it against what the role
-// before it says, and against the keys in root. version points into m.
-func readRole[T metadata.Roles](r *Repository, root *metadata.Metadata[metadata.RootType], role string,
-	meta *metadata.MetaFiles, m *metadata.Metadata[T], version *int64,
-) error {
-	name := role + ".json"
-	if meta != nil {
-		name = fmt.Sprintf("%d.%s", meta.Version, name)
-	}
-	path := r.metadataPath(name)
-	data, err := readFile(path, maxMetadata)
+	doc, err := admission.Parse(kind, data, ownLimits)
 	if err != nil {
-		return err
+		e := damaged(role, path, err).(*Error)
+		e.Code = tuferr.CodeOf(err)
+		return nil, e
 	}
-	if meta != nil {
-		if err := meta.VerifyLengthHashes(data); err != nil {
-			return damaged(role, path, err)
-		}
-	}
-	if _, err := m.FromBytes(data); err != nil {
-		return damaged(role, path, err)
-	}
-	if meta != nil && meta.Version != *version || *version < 1 {
-		return damaged(role, path, fmt.Errorf("it carries version %d", *version))
-	}
-	if err := root.VerifyDelegate(role, m); err != nil {
-		return unsigned(role, path, err)
-	}
-	return nil
+	return doc, nil
 }
 
-const restoreHint = "somebody or something changed it; restore it from a backup"
-
-func damaged(role, path string, cause error) error {
-	return &Error{Code: protocol.CodeMalformed, Role: role, Path: path, Msg: "the file is damaged", Err: cause, Hint: restoreHint}
-}
-
-func unsigned(role, path string, cause error) error {
-	return &Error{Code: protocol.CodeUnsigned, Role: role, Path: path, Err: cause, Hint: restoreHint}
-}
-
-// signRoot signs the root and returns its bytes.
-func (s *state) signRoot(sig signature.Signer) ([]byte, error) {
-	return sign(s.root, s.root, metadata.ROOT, sig)
-}
-
-// commit signs the next version of targets (if it is loaded), snapshot and
-// timestamp, and writes them in that order.
-func (r *Repository) commit(s *state, signers map[string]signature.Signer) error {
-	files := make([]signedFile, 0, 3)
-	if s.targets != nil {
-		t := &s.targets.Signed
-		t.Version, t.Expires = t.Version+1, s.expiry(metadata.TARGETS)
-		f, err := next(s, s.targets, metadata.TARGETS, t.Version, signers)
-		if err != nil {
-			return err
-		}
-		s.snapshot.Signed.Meta["targets.json"] = f.describe()
-		files = append(files, f)
-	}
-	if _, ok := signers[metadata.SNAPSHOT]; ok {
-		n := &s.snapshot.Signed
-		n.Version, n.Expires = n.Version+1, s.expiry(metadata.SNAPSHOT)
-		f, err := next(s, s.snapshot, metadata.SNAPSHOT, n.Version, signers)
-		if err != nil {
-			return err
-		}
-		s.timestamp.Signed.Meta["snapshot.json"] = f.describe()
-		files = append(files, f)
-	}
-	t := &s.timestamp.Signed
-	t.Version, t.Expires = t.Version+1, s.expiry(metadata.TIMESTAMP)
-	f, err := next(s, s.timestamp, metadata.TIMESTAMP, t.Version, signers)
-	if err != nil {
-		return err
-	}
-	f.name = "timestamp.json"
-	for _, f := range append(files, f) {
-		if err := writeFile(r.metadataPath(f.name), f.data, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// signedFile is a signed metadata file that is not written yet.
-type signedFile struct {
-	name    string
-	version int64
-	data    []byte
-}
-
-func next[T metadata.Roles](s *state, m *metadata.Metadata[T], role string, version int64,
-	signers map[string]signature.Signer,
-) (signedFile, error) {
-	data, err := sign(s.root, m, role, signers[role])
-	return signedFile{name: fmt.Sprintf("%d.%s.json", version, role), version: version, data: data}, err
-}
-
-// describe is the entry of the file in the metadata of the role above it.
-func (f signedFile) describe() *metadata.MetaFiles {
-	sum := sha256.Sum256(f.data)
-	return &metadata.MetaFiles{Version: f.version, Length: int64(len(f.data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
-}
-
-// sign replaces the signatures of m by one of sig, and makes sure that the
-// bytes to be published verify: a key that root does not name would make the
-// repository unusable.
-func sign[T metadata.Roles](root *metadata.Metadata[metadata.RootType], m *metadata.Metadata[T], role string,
-	sig signature.Signer,
-) ([]byte, error) {
-	m.ClearSignatures()
-	if _, err := m.Sign(sig); err != nil {
-		return nil, &Error{Code: protocol.CodeInternal, Role: role, Msg: "cannot sign", Err: err}
-	}
-	data, err := m.ToBytes(false)
-	if err != nil {
-		return nil, &Error{Code: protocol.CodeInternal, Role: role, Msg: "cannot encode", Err: err}
-	}
-	again, err := new(metadata.Metadata[T]).FromBytes(data)
+// readSigned reads a file and verifies that the delegator's keys signed it.
+func (s *state) readSigned(delegator *admission.Doc, role, name string) (*admission.Doc, error) {
+	doc, err := s.r.read(role, name)
 	if err == nil {
-		err = root.VerifyDelegate(role, again)
+		err = verify.Signed(delegator, role, doc)
 	}
-	if err != nil {
-		return nil, &Error{Code: protocol.CodeUnsigned, Role: role, Err: err,
-			Msg: "what was signed does not verify", Hint: "is the key in " + keysName + "/" + role + ".pem the right one? nothing was changed"}
-	}
-	return data, nil
+	return doc, at(s.r.metadataPath(name), err)
 }
 
-// signersFor loads the keys of the given roles.
-func (r *Repository) signersFor(roles ...string) (map[string]signature.Signer, error) {
-	signers := make(map[string]signature.Signer, len(roles))
-	for _, role := range roles {
-		s, err := loadKey(r.dir, role)
-		if err != nil {
-			return nil, err
-		}
-		signers[role] = s
+// readDescribed reads the file of a role that another one, timestamp or
+// snapshot, describes: its version, length and hashes are held against that.
+func (s *state) readDescribed(delegator *admission.Doc, role string, by *admission.Doc) (*admission.Doc, error) {
+	meta, ok := by.Meta[role+".json"]
+	if !ok {
+		return nil, damaged(string(by.Kind), s.r.metadataPath(""), fmt.Errorf("%s.json is not listed in %s", role, by.Kind))
 	}
-	return signers, nil
+	name := versioned(role, meta.Version)
+	doc, err := s.r.read(role, name)
+	if err == nil {
+		err = verify.Received(delegator, role, doc, meta)
+	}
+	if err == nil && doc.Version != meta.Version {
+		err = damaged(role, s.r.metadataPath(name), fmt.Errorf("it carries version %d", doc.Version))
+	}
+	return doc, at(s.r.metadataPath(name), err)
+}
+
+// versioned is the name of a metadata file (specification, 6.2).
+func versioned(role string, version int64) string {
+	return fmt.Sprintf("%d.%s.json", version, url.PathEscape(role))
+}
+
+// at says in an error which file it is about.
+func at(path string, err error) error {
+	e := tuferr.As(err)
+	if e == nil || e.Path != "" {
+		return err
+	}
+	copied := *e
+	copied.Path = path
+	if copied.Code == protocol.CodeUnsigned || copied.Code == protocol.CodeMismatch {
+		copied.Hint = "somebody or something changed it; restore it from a backup"
+	}
+	return &copied
+}
+
+// role returns the verified metadata of targets or of a delegated role. The
+// delegator must have been loaded before; that of targets is root.
+func (s *state) role(name, delegator string) (*admission.Doc, error) {
+	if known := s.roles[name]; known != nil && known.delegator == delegator {
+		return known.doc, nil
+	}
+	by := s.root
+	if delegator != roleRoot {
+		above := s.roles[delegator]
+		if above == nil {
+			return nil, fmt.Errorf("%s asked for before its delegator %s", name, delegator)
+		}
+		by = above.doc
+	}
+	doc, err := s.readDescribed(by, name, s.snapshot)
+	if err == nil {
+		s.roles[name] = &loadedRole{doc, delegator}
+	}
+	return doc, err
+}
+
+// targets returns the metadata of the top-level targets role.
+func (s *state) targets() (*admission.Doc, error) { return s.role(roleTargets, roleRoot) }
+
+// all loads every role that a search could visit.
+func (s *state) all(ctx context.Context) error {
+	return delegation.Reach(maxRoles, func(role, delegator string) (*admission.Doc, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, ioError(s.r.dir, err)
+		}
+		return s.role(role, delegator)
+	})
+}
+
+// place returns the role that a new target belongs into: the end of the chain of
+// delegations that trust their roles with its path.
+func (s *state) place(path string) (role, delegator string, err error) {
+	role, delegator = roleTargets, roleRoot
+	for range maxRoles {
+		doc, err := s.role(role, delegator)
+		if err != nil {
+			return "", "", err
+		}
+		next := ""
+		switch d := doc.Delegations; {
+		case d == nil:
+		case d.Succinct != nil:
+			next = d.Succinct.RoleFor(path)
+		default:
+			if i := slices.IndexFunc(d.Roles, func(r admission.DelegatedRole) bool { return delegation.Trusts(&r, path) }); i >= 0 {
+				next = d.Roles[i].Name
+			}
+		}
+		if next == "" {
+			return role, delegator, nil
+		}
+		role, delegator = next, role
+	}
+	return "", "", &Error{Code: protocol.CodeTooMany, Target: path, Msg: "the delegations for it do not end"}
 }

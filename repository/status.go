@@ -1,12 +1,14 @@
 package repository
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -51,24 +53,34 @@ type RoleStatus struct {
 // cannot be used is an error too, beside a status of [Down].
 func (r *Repository) Status() (Status, error) {
 	st := Status{Status: Healthy, Time: r.clock().UTC().Truncate(time.Second), Roles: []RoleStatus{}, Problems: []string{}}
-	s, err := r.load()
+	s, err := r.load(context.Background())
+	if err == nil {
+		err = s.all(context.Background())
+	}
 	if err != nil {
 		st.Status = Down
 		st.Problems = append(st.Problems, "the metadata cannot be used")
 		return st, during("status", err)
 	}
-	st.add(s, metadata.ROOT, s.root.Signed.Version, s.root.Signed.Expires)
-	st.add(s, metadata.TARGETS, s.targets.Signed.Version, s.targets.Signed.Expires)
-	st.add(s, metadata.SNAPSHOT, s.snapshot.Signed.Version, s.snapshot.Signed.Expires)
-	st.add(s, metadata.TIMESTAMP, s.timestamp.Signed.Version, s.timestamp.Signed.Expires)
-	for _, t := range s.targets.Signed.Targets {
-		st.Targets++
-		st.Bytes += t.Length
+	st.add(s, roleRoot, s.root)
+	st.add(s, roleTargets, s.roles[roleTargets].doc)
+	st.add(s, roleSnapshot, s.snapshot)
+	st.add(s, roleTimestamp, s.timestamp)
+	for _, name := range slices.Sorted(maps.Keys(s.roles)) {
+		doc := s.roles[name].doc
+		if name != roleTargets {
+			st.add(s, name, doc)
+		}
+		for path := range doc.Targets.Paths() {
+			st.Targets++
+			st.Bytes += doc.Targets.Find(path).Length
+		}
 	}
 	return st, nil
 }
 
-func (st *Status) add(s *state, role string, version int64, expires time.Time) {
+func (st *Status) add(s *state, role string, doc *admission.Doc) {
+	version, expires := doc.Version, doc.Expires
 	left := expires.Sub(s.now)
 	st.Roles = append(st.Roles, RoleStatus{Role: role, Version: version, Expires: expires,
 		SecondsLeft: int64(left.Round(time.Second) / time.Second)})
@@ -76,7 +88,7 @@ func (st *Status) add(s *state, role string, version int64, expires time.Time) {
 	case left <= 0:
 		st.Status = Down
 		st.Problems = append(st.Problems, fmt.Sprintf("%s expired on %s", role, expires.Format(time.RFC3339)))
-	case left < s.lifetimes.of(role)/4:
+	case left < s.r.config.Lifetimes.of(role)/4:
 		if st.Status == Healthy {
 			st.Status = Degraded
 		}

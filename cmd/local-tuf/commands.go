@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,11 +13,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
-func newInit(dir *string) *cobra.Command {
+func newInit(g *global) *cobra.Command {
 	l := repository.DefaultLifetimes
+	var o repository.InitOptions
+	var algorithm string
+	var plain *bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a new repository",
@@ -25,7 +30,13 @@ RSA-PSS-SHA256 key of 2048 bits for each of root, targets, snapshot and
 timestamp. The lifetimes are kept for later signatures.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := repository.Init(cmd.Context(), *dir, repository.Options{Lifetimes: l})
+			pass, forget := g.passphrase(cmd)
+			defer forget()
+			if *plain {
+				pass = keyfile.Plain
+			}
+			o.Lifetimes, o.Algorithm, o.Keys.Passphrase = l, keyfile.Algorithm(algorithm), pass
+			r, err := repository.Init(cmd.Context(), g.dir, o)
 			if err != nil {
 				return err
 			}
@@ -35,11 +46,39 @@ timestamp. The lifetimes are kept for later signatures.`,
 		},
 	}
 	f := cmd.Flags()
+	plain = plainFlag(f)
+	f.StringVar(&algorithm, "algorithm", "rsa", "kind of new keys: rsa, ed25519 or ecdsa")
+	f.Var((*quorum)(&o.Root), "root", "`M/N`: make N root keys, of which M must sign (default 1/1)")
+	f.Var((*quorum)(&o.Targets), "targets", "`M/N`: make N targets keys, of which M must sign (default 1/1)")
 	f.Var((*lifetime)(&l.Root), "root-lifetime", "how long root metadata is valid")
 	f.Var((*lifetime)(&l.Targets), "targets-lifetime", "how long targets metadata is valid")
 	f.Var((*lifetime)(&l.Snapshot), "snapshot-lifetime", "how long snapshot metadata is valid")
 	f.Var((*lifetime)(&l.Timestamp), "timestamp-lifetime", "how long timestamp metadata is valid")
+	f.Var((*lifetime)(&l.Publishers), "publishers-lifetime", "how long the metadata of a publisher is valid")
 	return cmd
+}
+
+// quorum is a flag such as 2/3.
+type quorum repository.Quorum
+
+func (q *quorum) Type() string { return "M/N" }
+
+func (q *quorum) String() string {
+	if q.Keys == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", q.Threshold, q.Keys)
+}
+
+func (q *quorum) Set(s string) error {
+	m, n, ok := strings.Cut(s, "/")
+	threshold, err1 := strconv.Atoi(m)
+	keys, err2 := strconv.Atoi(n)
+	if !ok || err1 != nil || err2 != nil {
+		return errors.New("write it as 2/3: two of three keys must sign")
+	}
+	*q = quorum{Threshold: threshold, Keys: keys}
+	return nil
 }
 
 // lifetime is a duration flag that takes days too: 90d, 36h, 10m.
@@ -78,8 +117,9 @@ func (l *lifetime) Set(s string) error {
 	return nil
 }
 
-func newPublish(dir *string) *cobra.Command {
-	return &cobra.Command{
+func newPublish(g *global) *cobra.Command {
+	var channel string
+	cmd := &cobra.Command{
 		Use:   "publish PLUGIN.tar.gz MANIFEST.json",
 		Short: "Check a plugin, add it to the repository and sign",
 		Long: `Check a plugin and its manifest, copy it into the repository as
@@ -94,22 +134,25 @@ The archive is refused if it has absolute paths, "..", links that lead outside,
 device files, too many entries, or unpacks to too much.`,
 		Args: exactly("PLUGIN.tar.gz", "MANIFEST.json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := repository.Open(*dir, nil)
+			r, done, err := g.open(cmd)
 			if err != nil {
 				return err
 			}
-			t, err := r.Publish(cmd.Context(), args[0], args[1])
+			defer done()
+			t, _, err := r.Publish(cmd.Context(), args[0], args[1], repository.PublishOptions{Channel: repository.Channel(channel)})
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "published %s\nsha256 %s, %d bytes, targets version %d\n",
-				t.Path, t.SHA256, t.Length, t.Version)
+			fmt.Fprintf(cmd.OutOrStdout(), "published %s\nsha256 %s, %d bytes, listed by %s in channel %s\n",
+				t.Path, t.SHA256, t.Length, t.Role, t.Channel)
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&channel, "channel", "", "stable or beta (default: beta for a pre-release, else stable)")
+	return cmd
 }
 
-func newStatus(dir *string) *cobra.Command {
+func newStatus(g *global) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -119,10 +162,11 @@ code is 0 if clients can use the repository, even if a role expires soon, and 13
 if a role has expired.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := repository.Open(*dir, nil)
+			r, done, err := g.open(cmd)
 			if err != nil {
 				return err
 			}
+			defer done()
 			st, err := r.Status()
 			if err != nil {
 				return err
@@ -130,7 +174,7 @@ if a role has expired.`,
 			if asJSON {
 				err = json.NewEncoder(cmd.OutOrStdout()).Encode(st)
 			} else {
-				err = printStatus(cmd.OutOrStdout(), *dir, st)
+				err = printStatus(cmd.OutOrStdout(), g.dir, st)
 			}
 			if err != nil {
 				return err

@@ -54,7 +54,7 @@ verify, 13 metadata has expired, 16 metadata is damaged, 40 a file cannot be
 used, 41 disk full, 42 permissions, 124 and 130 gave up.`
 
 func newRoot() *cobra.Command {
-	var dir string
+	var g global
 	root := &cobra.Command{
 		Use:           "local-tuf",
 		Short:         "Make, sign and serve a TUF repository of plugins",
@@ -65,9 +65,9 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.PersistentFlags().StringVar(&dir, "dir", "./tuf-repo", "directory of the repository")
+	g.flags(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err.Error()) })
-	root.AddCommand(newInit(&dir), newPublish(&dir), newServe(&dir), newStatus(&dir))
+	root.AddCommand(newInit(&g), newPublish(&g), newServe(&g), newStatus(&g))
 	return root
 }
 

@@ -29,7 +29,7 @@ const (
 	graceTimeout   = 10 * time.Second
 )
 
-func newServe(dir *string) *cobra.Command {
+func newServe(g *global) *cobra.Command {
 	var host string
 	var port uint16
 	cmd := &cobra.Command{
@@ -43,10 +43,11 @@ The first line on stdout tells the address, also with --port 0, which takes any
 free port. There is no encryption: put a TLS proxy before it to serve others.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := repository.Open(*dir, nil)
+			r, done, err := g.open(cmd)
 			if err != nil {
 				return err
 			}
+			defer done()
 			if _, err := r.Status(); err != nil {
 				return err
 			}

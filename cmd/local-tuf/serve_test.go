@@ -67,7 +67,7 @@ func TestServeKeepsTheRepositoryFreshAndStops(t *testing.T) {
 
 func TestServeLetsRunningAnswersFinish(t *testing.T) {
 	dir := t.TempDir()
-	r, err := repository.Init(t.Context(), dir, repository.Options{})
+	r, err := repository.Init(t.Context(), dir, repository.InitOptions{Options: repository.Options{Keys: repository.Keys{Passphrase: repository.PlainKeys}}})
 	require.NoError(t, err)
 	// Far more than the buffers of a connection hold.
 	name := strings.Repeat("a", 64) + ".large"

@@ -65,10 +65,10 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 
 func serveReal(ts *testscript.TestScript) {
 	ctx := context.Background()
-	repo, err := repository.Init(ctx, ts.MkAbs("repo"), repository.Options{})
+	repo, err := repository.Init(ctx, ts.MkAbs("repo"), repository.InitOptions{Options: repository.Options{Keys: repository.Keys{Passphrase: repository.PlainKeys}}})
 	ts.Check(err)
 	packed := filepath.Join(ts.Getenv("PLUGINS"), "hello-world.1.0.0")
-	target, err := repo.Publish(ctx, packed+".tar.gz", packed+".json")
+	target, _, err := repo.Publish(ctx, packed+".tar.gz", packed+".json", repository.PublishOptions{})
 	ts.Check(err)
 	s := httptest.NewServer(repo.Handler())
 	ts.Defer(s.Close)

@@ -18,10 +18,10 @@ import (
 func TestEmbed(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	repo, err := repository.Init(ctx, filepath.Join(dir, "repo"), repository.Options{})
+	repo, err := repository.Init(ctx, filepath.Join(dir, "repo"), repository.InitOptions{Options: repository.Options{Keys: repository.Keys{Passphrase: repository.PlainKeys}}})
 	require.NoError(t, err)
 	packed := filepath.Join("..", "..", "testdata", "plugins", "hello-world.1.0.0")
-	target, err := repo.Publish(ctx, packed+".tar.gz", packed+".json")
+	target, _, err := repo.Publish(ctx, packed+".tar.gz", packed+".json", repository.PublishOptions{})
 	require.NoError(t, err)
 	server := httptest.NewServer(repo.Handler())
 	defer server.Close()

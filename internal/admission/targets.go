@@ -34,6 +34,35 @@ func (t Targets) Paths() iter.Seq[string] {
 	}
 }
 
+// All yields the target paths in ascending order of their bytes, each with its
+// description as received. Nobody may change the bytes.
+func (t Targets) All() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, at := range t.at {
+			name := leadingString(t.raw[at:])
+			entry := leadingObject(trimColon(t.raw[at+len(name):]))
+			if !yield(string(unquote(name)), entry) {
+				return
+			}
+		}
+	}
+}
+
+// From yields the target paths that begin with a prefix, in ascending order.
+func (t Targets) From(prefix string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		first, _ := sort.Find(len(t.at), func(i int) int {
+			return bytes.Compare([]byte(prefix), unquote(leadingString(t.raw[t.at[i]:])))
+		})
+		for _, at := range t.at[first:] {
+			path := string(unquote(leadingString(t.raw[at:])))
+			if !strings.HasPrefix(path, prefix) || !yield(path) {
+				return
+			}
+		}
+	}
+}
+
 // Has says whether a target file is listed.
 func (t Targets) Has(path string) bool { return t.member(path) != nil }
 

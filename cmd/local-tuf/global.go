@@ -1,0 +1,54 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
+	"github.com/ragnos-labs/vault-tuf/repository"
+)
+
+// envPassphrase may hold the passphrase of the private keys.
+const envPassphrase = "RAGNOS_TUF_PASSPHRASE"
+
+// global is the flags that every command has.
+type global struct {
+	dir            string
+	keyDirs        []string
+	passphraseFile string
+}
+
+func (g *global) flags(f *pflag.FlagSet) {
+	f.StringVar(&g.dir, "dir", "./tuf-repo", "directory of the repository")
+	f.StringArrayVar(&g.keyDirs, "keys", nil, "another `directory` of private keys, beside DIR/keys; may be repeated")
+	f.StringVar(&g.passphraseFile, "passphrase-file", "", "`file` whose first line is the passphrase of the private keys")
+}
+
+// passphrase returns where passphrases come from. Each is asked for once.
+func (g *global) passphrase(cmd *cobra.Command) (pass keyfile.Passphrase, forget func()) {
+	var sources []keyfile.Passphrase
+	if g.passphraseFile != "" {
+		sources = append(sources, keyfile.FromFile(g.passphraseFile))
+	}
+	if os.Getenv(envPassphrase) != "" {
+		sources = append(sources, keyfile.FromEnv(envPassphrase))
+	}
+	if len(sources) == 0 {
+		sources = append(sources, keyfile.FromPrompt(os.Stdin, cmd.ErrOrStderr()))
+	}
+	return keyfile.Once(keyfile.FirstOf(sources...))
+}
+
+// open opens the repository for a command. done forgets the passphrases.
+func (g *global) open(cmd *cobra.Command) (r *repository.Repository, done func(), err error) {
+	pass, forget := g.passphrase(cmd)
+	r, err = repository.Open(g.dir, repository.Options{Keys: repository.Keys{Dirs: g.keyDirs, Passphrase: pass}})
+	return r, forget, err
+}
+
+// plainFlag adds the flag of commands that make keys.
+func plainFlag(f *pflag.FlagSet) *bool {
+	return f.Bool("plain-keys", false, "store new private keys unencrypted")
+}

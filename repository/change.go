@@ -1,0 +1,531 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/draft"
+	"github.com/ragnos-labs/vault-tuf/internal/verify"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// change is the next state of a repository, in the making. Nothing of it is
+// visible, and nothing is lost, until it is committed as a whole.
+type change struct {
+	*state
+	stage *stage
+	ring  ring
+	// unusable is what is wrong with keys that may be the ones missing.
+	unusable error
+	// newRoot is nil if root stays as it is; givenRoot is one signed elsewhere.
+	newRoot   *draft.Root
+	givenRoot *draft.Envelope
+	// edits holds targets and delegated roles that get a next version.
+	edits map[string]*edit
+	// renew asks for a next version of snapshot or timestamp although nothing
+	// that they list changes.
+	renew map[string]bool
+
+	// added are the target paths that the change lists newly.
+	added map[pluginKey][]string
+
+	sealed map[string]*sealed
+}
+
+func newChange(s *state) *change {
+	return &change{state: s, edits: map[string]*edit{}, renew: map[string]bool{}, added: map[pluginKey][]string{}, sealed: map[string]*sealed{}}
+}
+
+// edit is the next version of a targets role: a draft that is signed here, or a
+// file that was signed elsewhere.
+type edit struct {
+	delegator string
+	draft     *draft.Targets
+	given     *draft.Envelope
+}
+
+// sealed is a file of the next state, as far as it could be signed.
+type sealed struct {
+	role, delegator string
+	envelope        *draft.Envelope
+	// plain is the file without signatures: what is signed, and whom it trusts.
+	plain *admission.Doc
+	// doc is the file; it is verified unless missing says otherwise.
+	doc     *admission.Doc
+	missing []need
+	// bridged: the file is valid under the root before too.
+	bridged bool
+}
+
+// need is a threshold that is not met.
+type need struct {
+	by        *admission.Doc // root, before or after, or the delegator
+	role      string
+	have      []string // keyids
+	threshold int
+}
+
+// change takes the lock, repairs what a killed process left, lets do describe
+// the change, signs it and commits it: all of it or nothing. If signatures are
+// missing that the keys at hand cannot make, nothing is changed and the change
+// is returned as a proposal.
+func (r *Repository) change(ctx context.Context, do func(*change) error) (*Proposal, error) {
+	release, err := lock(ctx, r.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := r.recover(); err != nil {
+		return nil, err
+	}
+	s, err := r.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkClock(s.now); err != nil {
+		return nil, err
+	}
+	c := newChange(s)
+	c.ring, c.unusable = r.ring()
+	if c.stage, err = r.begin(); err != nil {
+		return nil, err
+	}
+	p, err := c.carryOut(ctx, do)
+	if err != nil && !r.unfinished() {
+		// Best effort: the next change sweeps it too.
+		_ = r.disk.remove(c.stage.path(""))
+	}
+	return p, err
+}
+
+func (c *change) carryOut(ctx context.Context, do func(*change) error) (*Proposal, error) {
+	if err := do(c); err != nil {
+		return nil, err
+	}
+	if err := c.seal(ctx); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, ioError(c.r.dir, err)
+	}
+	if len(c.sealed)+len(c.stage.moves) == 0 {
+		return nil, c.r.disk.remove(c.stage.path(""))
+	}
+	if len(c.unsigned()) > 0 {
+		if c.unusable != nil {
+			return nil, c.unusable
+		}
+		// The files wait for their signatures where clients look for them later.
+		return newProposal(c), c.stage.commit()
+	}
+	for _, s := range c.sealed {
+		if err := lint(s.role, s.doc); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.stageMetadata(); err != nil {
+		return nil, err
+	}
+	return nil, c.stage.commit()
+}
+
+// editRole begins the next version of a targets role, once.
+func (c *change) editRole(name, delegator string) (*draft.Targets, error) {
+	if e := c.edits[name]; e != nil {
+		if e.draft == nil {
+			return nil, fmt.Errorf("%s was signed elsewhere and cannot be changed", name)
+		}
+		return e.draft, nil
+	}
+	doc, err := c.role(name, delegator)
+	if err != nil {
+		return nil, err
+	}
+	d, err := draft.EditTargets(doc)
+	if err != nil {
+		return nil, err
+	}
+	c.edits[name] = &edit{delegator: delegator, draft: d}
+	return d, nil
+}
+
+// newRole begins the first version of a delegated role.
+func (c *change) newRole(name, delegator string) *draft.Targets {
+	d := draft.NewTargets()
+	c.edits[name] = &edit{delegator: delegator, draft: d}
+	return d
+}
+
+// editRoot begins the next root, once.
+func (c *change) editRoot() (*draft.Root, error) {
+	var err error
+	if c.newRoot == nil {
+		c.newRoot, err = draft.EditRoot(c.root)
+	}
+	return c.newRoot, err
+}
+
+// seal signs everything that changes, in the order of trust: root, targets,
+// delegated roles, snapshot, timestamp. The last two only if nothing is missing.
+func (c *change) seal(ctx context.Context) error {
+	if err := c.sealRoot(ctx); err != nil {
+		return err
+	}
+	if err := c.sealTargets(ctx); err != nil || len(c.unsigned()) > 0 {
+		return err
+	}
+	return c.sealOnline(ctx)
+}
+
+func (c *change) sealRoot(ctx context.Context) error {
+	envelope := c.givenRoot
+	if c.newRoot != nil {
+		c.newRoot.Expires = c.expiry(roleRoot)
+		signed, err := c.newRoot.Encode()
+		if err != nil {
+			return err
+		}
+		envelope = draft.Seal(admission.KindRoot, signed)
+	}
+	if envelope == nil {
+		return nil
+	}
+	if err := c.sealRole(ctx, roleRoot, "", envelope); err != nil {
+		return err
+	}
+	return c.followRoot()
+}
+
+// sealTargets signs targets and delegated roles, a delegator before those it
+// delegates to. Roles whose keys change are signed anew.
+func (c *change) sealTargets(ctx context.Context) error {
+	for {
+		next := ""
+		for _, name := range slices.Sorted(maps.Keys(c.edits)) {
+			_, above := c.edits[c.edits[name].delegator]
+			if c.sealed[name] == nil && (!above || c.sealed[c.edits[name].delegator] != nil) {
+				next = name
+				break
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		e := c.edits[next]
+		envelope := e.given
+		if e.draft != nil {
+			e.draft.Expires = c.expiry(next)
+			signed, err := e.draft.Encode()
+			if err != nil {
+				return err
+			}
+			envelope = draft.Seal(admission.KindTargets, signed)
+		}
+		if err := c.sealRole(ctx, next, e.delegator, envelope); err != nil {
+			return err
+		}
+		if err := c.follow(next); err != nil {
+			return err
+		}
+	}
+}
+
+// followRoot has the roles signed anew whose keys the next root changes.
+func (c *change) followRoot() error {
+	next := c.sealed[roleRoot].plain
+	for _, role := range topLevel[1:] {
+		if sameKeys(c.root, next, role) {
+			continue
+		}
+		if role == roleTargets {
+			if _, err := c.editRole(role, roleRoot); err != nil {
+				return err
+			}
+		}
+		c.renew[roleTimestamp] = true
+		c.renew[roleSnapshot] = c.renew[roleSnapshot] || role != roleTimestamp
+	}
+	return nil
+}
+
+// follow has the delegated roles signed anew whose keys the role changes.
+func (c *change) follow(name string) error {
+	before, next := c.roles[name], c.sealed[name].plain
+	if before == nil || before.doc.Delegations == nil || next.Delegations == nil {
+		return nil
+	}
+	for _, role := range delegatedNames(next.Delegations) {
+		if _, _, had := before.doc.Delegated(role); !had || sameKeys(before.doc, next, role) {
+			continue
+		}
+		if c.edits[role] == nil {
+			if _, err := c.editRole(role, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func delegatedNames(d *admission.Delegations) (names []string) {
+	for _, r := range d.Roles {
+		names = append(names, r.Name)
+	}
+	if d.Succinct != nil {
+		for n := range d.Succinct.Bins() {
+			names = append(names, d.Succinct.BinName(n))
+		}
+	}
+	return names
+}
+
+// sameKeys says whether two documents delegate to a role alike.
+func sameKeys(a, b *admission.Doc, role string) bool {
+	keysA, roleA, okA := a.Delegated(role)
+	keysB, roleB, okB := b.Delegated(role)
+	if okA != okB || !reflect.DeepEqual(roleA, roleB) {
+		return false
+	}
+	return !slices.ContainsFunc(roleA.KeyIDs, func(id string) bool { return keysA[id] != keysB[id] })
+}
+
+// sealOnline signs snapshot and timestamp, as far as they change.
+func (c *change) sealOnline(ctx context.Context) error {
+	var changed []*admission.Doc
+	for _, name := range slices.Sorted(maps.Keys(c.edits)) {
+		changed = append(changed, c.sealed[name].doc)
+	}
+	if len(changed) > 0 || c.renew[roleSnapshot] {
+		if err := c.sealMeta(ctx, roleSnapshot, c.snapshot, slices.Sorted(maps.Keys(c.edits))); err != nil {
+			return err
+		}
+	}
+	if c.sealed[roleSnapshot] == nil && !c.renew[roleTimestamp] {
+		return nil
+	}
+	var lists []string
+	if c.sealed[roleSnapshot] != nil {
+		lists = []string{roleSnapshot}
+	}
+	return c.sealMeta(ctx, roleTimestamp, c.timestamp, lists)
+}
+
+func (c *change) sealMeta(ctx context.Context, role string, before *admission.Doc, lists []string) error {
+	m := draft.NewMeta(admission.KindOf(role))
+	if before != nil {
+		var err error
+		if m, err = draft.EditMeta(before); err != nil {
+			return err
+		}
+	}
+	for _, name := range lists {
+		if err := m.Describe(name+".json", c.sealed[name].doc); err != nil {
+			return err
+		}
+	}
+	m.Expires = c.expiry(role)
+	signed, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	if err := c.sealRole(ctx, role, roleRoot, draft.Seal(admission.KindOf(role), signed)); err != nil {
+		return err
+	}
+	if s := c.sealed[role]; len(s.missing) > 0 {
+		return c.missingKeys(s)
+	}
+	return nil
+}
+
+// sealRole signs a file for everybody who must be able to trust it, with the
+// keys at hand.
+func (c *change) sealRole(ctx context.Context, role, delegator string, envelope *draft.Envelope) error {
+	plain, err := admission.Parse(envelope.Kind, draft.Seal(envelope.Kind, envelope.Signed).Bytes(), ownLimits)
+	if err != nil {
+		return err
+	}
+	s := &sealed{role: role, delegator: delegator, envelope: envelope, plain: plain}
+	c.sealed[role] = s
+	required, bridge := c.delegators(s)
+	for _, by := range required {
+		if err := c.sign(ctx, s, by, true); err != nil {
+			return err
+		}
+	}
+	if bridge != nil {
+		if err := c.sign(ctx, s, bridge, false); err != nil {
+			return err
+		}
+	}
+	if s.doc, err = admission.Parse(envelope.Kind, envelope.Bytes(), ownLimits); err != nil {
+		return err
+	}
+	for _, by := range required {
+		if verify.Signed(by, role, s.doc) == nil {
+			continue
+		}
+		_, r, _ := by.Delegated(role)
+		s.missing = append(s.missing, need{by: by, role: role, have: signedBy(by, s), threshold: r.Threshold})
+	}
+	s.bridged = bridge == nil || verify.Signed(bridge, role, s.doc) == nil
+	return nil
+}
+
+// delegators returns the documents whose thresholds a file must meet: for root
+// the one before and itself (specification, 5.3.4), else the delegator. A
+// top-level role of a new root is, where possible, signed for the root before
+// too, so that the repository is valid between the two.
+func (c *change) delegators(s *sealed) (required []*admission.Doc, bridge *admission.Doc) {
+	switch {
+	case s.role == roleRoot:
+		return []*admission.Doc{c.root, s.plain}, nil
+	case s.delegator != roleRoot:
+		if above := c.sealed[s.delegator]; above != nil {
+			return []*admission.Doc{above.plain}, nil
+		}
+		return []*admission.Doc{c.roles[s.delegator].doc}, nil
+	case c.sealed[roleRoot] != nil:
+		return []*admission.Doc{c.sealed[roleRoot].plain}, c.root
+	default:
+		return []*admission.Doc{c.root}, nil
+	}
+}
+
+// sign adds signatures by keys at hand until the threshold of by is met. The
+// keys that cannot be opened are an error only where they are required.
+func (c *change) sign(ctx context.Context, s *sealed, by *admission.Doc, required bool) error {
+	listed, r, ok := by.Delegated(s.role)
+	if !ok {
+		return fmt.Errorf("nobody delegates to %s", s.role)
+	}
+	have := signedBy(by, s)
+	for _, id := range r.KeyIDs {
+		if len(have) >= r.Threshold {
+			return nil
+		}
+		key, ok := c.ring.find(listed[id])
+		if !ok || slices.Contains(have, id) {
+			continue
+		}
+		signer, err := key.open(ctx)
+		if err != nil && required {
+			return err
+		}
+		if err != nil {
+			continue
+		}
+		sig, err := signer.SignMessage(bytes.NewReader(s.plain.Canonical))
+		if err != nil {
+			return &Error{Code: protocol.CodeInternal, Role: s.role, Msg: "the key " + key.name + " cannot sign", Err: err}
+		}
+		s.envelope.Add(admission.Signature{KeyID: id, Sig: sig})
+		have = signedBy(by, s)
+	}
+	return nil
+}
+
+// unsigned returns the files that still need signatures.
+func (c *change) unsigned() (list []*sealed) {
+	for _, name := range slices.Sorted(maps.Keys(c.sealed)) {
+		if s := c.sealed[name]; len(s.missing) > 0 {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// missingKeys is the error for online roles: nobody can be asked to sign them.
+func (c *change) missingKeys(s *sealed) error {
+	if c.unusable != nil {
+		return c.unusable
+	}
+	n := s.missing[0]
+	return &Error{Code: protocol.CodeUsage, Role: s.role,
+		Msg:  fmt.Sprintf("%d of %d signatures: the keys at hand cannot make more", len(n.have), n.threshold),
+		Hint: "put the key files into " + keysName + ", or name their directory with --keys; nothing was changed"}
+}
+
+// stageMetadata stages the signed files. The order of the phases keeps the
+// repository valid: nobody sees the versioned files before the timestamp that
+// leads to them. A new root comes last if all else is valid under the old one
+// too; else, when an old key is lost, it comes first.
+func (c *change) stageMetadata() error {
+	bridged := true
+	for _, s := range c.sealed {
+		bridged = bridged && s.bridged
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.sealed)) {
+		s := c.sealed[name]
+		file, p := versioned(name, s.doc.Version), phaseFiles
+		switch {
+		case name == roleTimestamp:
+			file, p = "timestamp.json", phaseTimestamp
+		case name == roleRoot && bridged:
+			p = phaseRoot
+		}
+		if _, _, err := c.stage.add(metadataName+"/"+file, p, 0o644, bytes.NewReader(s.doc.Raw)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expiry is when metadata of a role signed now expires, in whole seconds.
+func (s *state) expiry(role string) time.Time {
+	return s.now.Add(s.r.config.Lifetimes.of(role)).UTC().Truncate(time.Second)
+}
+
+// keysOf returns the keys and thresholds under which a role is trusted, to be
+// changed: those of root for a top-level role, else those of its delegator. The
+// role is signed anew by itself if they change.
+func (c *change) keysOf(role string) (*draft.Roles, error) {
+	if slices.Contains(topLevel, role) {
+		root, err := c.editRoot()
+		if err != nil {
+			return nil, err
+		}
+		return &root.Roles, nil
+	}
+	delegator, grand, err := c.delegatorOf(role)
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.editRole(delegator, grand)
+	if err != nil {
+		return nil, err
+	}
+	return d.Delegations, nil
+}
+
+// delegatorOf searches the role that delegates to a role, and who delegates to
+// that one.
+func (s *state) delegatorOf(role string) (delegator, grand string, err error) {
+	err = delegation.Reach(maxRoles, func(name, above string) (*admission.Doc, error) {
+		doc, err := s.role(name, above)
+		if err != nil {
+			return nil, err
+		}
+		if _, _, ok := doc.Delegated(role); ok {
+			delegator, grand = name, above
+			return nil, errFound
+		}
+		return doc, nil
+	})
+	switch {
+	case errors.Is(err, errFound):
+		return delegator, grand, nil
+	case err != nil:
+		return "", "", err
+	}
+	return "", "", &Error{Code: protocol.CodeNotFound, Role: role, Msg: "there is no such role", Hint: "see: local-tuf status"}
+}
+
+var errFound = errors.New("found")

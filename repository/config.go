@@ -1,0 +1,146 @@
+package repository
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// Lifetimes says how long newly signed metadata of each role is valid.
+type Lifetimes struct {
+	Root, Targets, Snapshot, Timestamp time.Duration
+	// Publishers is that of the delegated roles.
+	Publishers time.Duration
+}
+
+// DefaultLifetimes are long for roles that people sign and short for those
+// that a server signs by itself.
+var DefaultLifetimes = Lifetimes{
+	Root:       365 * 24 * time.Hour,
+	Targets:    90 * 24 * time.Hour,
+	Snapshot:   7 * 24 * time.Hour,
+	Timestamp:  24 * time.Hour,
+	Publishers: 90 * 24 * time.Hour,
+}
+
+// MinLifetime is the shortest lifetime of a role: metadata has whole seconds.
+const MinLifetime = 2 * time.Second
+
+// publishersName is what the configuration calls the delegated roles.
+const publishersName = "publishers"
+
+// byRole gives access to the field of each role.
+func (l *Lifetimes) byRole() map[string]*time.Duration {
+	return map[string]*time.Duration{
+		roleRoot: &l.Root, roleTargets: &l.Targets, roleSnapshot: &l.Snapshot, roleTimestamp: &l.Timestamp,
+		publishersName: &l.Publishers,
+	}
+}
+
+// complete fills in defaults and refuses lifetimes that cannot work.
+func (l Lifetimes) complete() (Lifetimes, error) {
+	defaults := DefaultLifetimes.byRole()
+	for role, d := range l.byRole() {
+		if *d == 0 {
+			*d = *defaults[role]
+		}
+		if *d < MinLifetime {
+			return l, &Error{Code: protocol.CodeUsage, Role: role,
+				Msg: fmt.Sprintf("a lifetime of %s is too short", *d), Hint: "give at least " + MinLifetime.String()}
+		}
+	}
+	return l, nil
+}
+
+func (l Lifetimes) of(role string) time.Duration {
+	if d := l.byRole()[role]; d != nil {
+		return *d
+	}
+	return l.Publishers
+}
+
+// config is what DIR/repository.json says: what is not secret, not signed, and
+// decides nothing about trust.
+type config struct {
+	Lifetimes Lifetimes
+	// Algorithm is that of new keys.
+	Algorithm keyfile.Algorithm
+	// KeyNames says what people call a key, by its keyid.
+	KeyNames map[string]string
+}
+
+type configFile struct {
+	Format    int               `json:"format"`
+	Lifetimes map[string]string `json:"lifetimes"`
+	Algorithm string            `json:"algorithm,omitempty"`
+	KeyNames  map[string]string `json:"key_names,omitempty"`
+}
+
+const configFormat = 1
+
+func (c *config) encode() ([]byte, error) {
+	f := configFile{Format: configFormat, Lifetimes: map[string]string{}, Algorithm: string(c.Algorithm), KeyNames: c.KeyNames}
+	for role, d := range c.Lifetimes.byRole() {
+		f.Lifetimes[role] = d.String()
+	}
+	data, err := json.MarshalIndent(f, "", "  ")
+	return append(data, '\n'), err
+}
+
+func readConfig(dir string) (config, error) {
+	path := filepath.Join(dir, configName)
+	data, err := readFile(path, 1<<20)
+	if errors.Is(err, fs.ErrNotExist) {
+		return config{}, &Error{Code: protocol.CodeUsage, Path: dir, Msg: "there is no repository", Err: fs.ErrNotExist,
+			Hint: "make one with: local-tuf init --dir " + dir}
+	}
+	if err != nil {
+		return config{}, err
+	}
+	c, err := parseConfig(data)
+	if err != nil {
+		return config{}, &Error{Code: protocol.CodeLocalIO, Path: path, Msg: "not a configuration of this version", Err: err,
+			Hint: "mend the file, or restore it from a backup"}
+	}
+	return c, nil
+}
+
+func parseConfig(data []byte) (config, error) {
+	var f configFile
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return config{}, err
+	}
+	if f.Format != configFormat {
+		return config{}, fmt.Errorf("format is %d, not %d", f.Format, configFormat)
+	}
+	c := config{KeyNames: f.KeyNames}
+	if c.KeyNames == nil {
+		c.KeyNames = map[string]string{}
+	}
+	fields := c.Lifetimes.byRole()
+	for role, text := range f.Lifetimes {
+		if fields[role] == nil {
+			return config{}, fmt.Errorf("lifetime of %q: there is no such role", role)
+		}
+		v, err := time.ParseDuration(text)
+		if err != nil {
+			return config{}, fmt.Errorf("lifetime of %s: %w", role, err)
+		}
+		*fields[role] = v
+	}
+	var err error
+	if c.Algorithm, err = keyfile.ParseAlgorithm(f.Algorithm); err != nil {
+		return config{}, err
+	}
+	c.Lifetimes, err = c.Lifetimes.complete()
+	return c, err
+}
