@@ -1,121 +1,177 @@
 package repository
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"bytes"
 	"encoding/json"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Cache headers: what has its version or hash in its name never changes.
+// Cache headers: what has its version or hash in its name never changes, all
+// else is asked for again, which costs a 304 while it stays as it is.
 const (
 	cacheForever = "public, max-age=31536000, immutable"
 	cacheNever   = "no-cache"
 )
 
-// healthAge is how long the answer of a health check is used again: it
-// verifies all metadata, which must not become a lever against the server.
-const healthAge = time.Second
-
 // HealthPath is where [Repository.Handler] answers health checks.
 const HealthPath = "/health/tuf"
 
-var (
-	versionedName = regexp.MustCompile(`^[1-9][0-9]*\.[^/]+\.json$`)
-	hashedName    = regexp.MustCompile(`^([0-9a-f]{64})\.[^/]+$`)
+// A health check verifies all metadata, which must not become a lever against
+// the server: its answer is used again for a second, and for ten times as long
+// as it took to find.
+const (
+	healthAge   = time.Second
+	healthTimes = 10
 )
 
-// Handler serves the repository: metadata below /metadata/, plugins below
-// /targets/, and a [Status] as JSON at [HealthPath] (503 if it is Down). It
-// answers GET and HEAD only, lists no directories, never leaves those two
-// directories, symbolic links included, and is safe for concurrent use.
-func (r *Repository) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", cacheNever)
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			h.Set("Allow", "GET, HEAD")
-			http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
-			return
-		}
-		p := req.URL.Path
-		if name, ok := strings.CutPrefix(p, "/metadata/"); ok && path.Ext(name) == ".json" && !strings.Contains(name, "/") {
-			r.serveFile(w, req, metadataName, name)
-		} else if name, ok := strings.CutPrefix(p, "/targets/"); ok && hashedName.MatchString(path.Base(name)) {
-			r.serveFile(w, req, targetsName, name)
-		} else if p == HealthPath {
-			r.serveHealth(w)
-		} else {
-			http.Error(w, "not found", http.StatusNotFound)
-		}
-	})
+// smallFile is the largest metadata file, in bytes, that is read into memory to
+// be served: its ETag is the hash of the very bytes that are sent.
+const smallFile = 64 << 10
+
+var (
+	versionedName = regexp.MustCompile(`^[1-9][0-9]*\.[^/]+\.json$`)
+	hashedName    = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.[^/]+$`)
+)
+
+// handler serves one repository.
+type handler struct {
+	r       *Repository
+	digests digests
+	health  health
 }
 
-// serveFile serves the file name below dir.
-func (r *Repository) serveFile(w http.ResponseWriter, req *http.Request, dir, name string) {
-	f, err := openPublic(path.Join(r.dir, dir), name)
+// Handler serves the repository: metadata below /metadata/, plugins below
+// /targets/, and a [Status] as JSON at [HealthPath] (503 if it is [Down]). Each
+// amend, called by one goroutine at a time, may add to that status what only
+// the server knows.
+//
+// It answers GET and HEAD only, lists no directories, follows no symbolic links,
+// serves nothing hidden, and is safe for concurrent use. Requests may be
+// conditional (If-None-Match) and for a range (If-Range). Answers are never
+// compressed: the length in TUF metadata, and the ranges by which a client goes
+// on with a download that broke off, are of the plain bytes.
+func (r *Repository) Handler(amend ...func(*Status)) http.Handler {
+	return newHandler(r, amend)
+}
+
+func newHandler(r *Repository, amend []func(*Status)) *handler {
+	return &handler{r: r, digests: digests{settled: settledAfter}, health: health{r: r, amend: amend, age: healthAge}}
+}
+
+// ServeHTTP answers one request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", cacheNever)
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		header.Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
+		return
+	}
+	p := req.URL.Path
+	if name, ok := strings.CutPrefix(p, "/metadata/"); ok && path.Ext(name) == ".json" && !strings.Contains(name, "/") {
+		h.serveMetadata(w, req, name)
+	} else if name, ok := strings.CutPrefix(p, "/targets/"); ok && hashedName.MatchString(path.Base(name)) {
+		h.serveTarget(w, req, name)
+	} else if p == HealthPath {
+		h.health.serve(w)
+	} else {
+		notFound(w)
+	}
+}
+
+func (h *handler) serveTarget(w http.ResponseWriter, req *http.Request, name string) {
+	f, _, err := openPublic(path.Join(h.r.dir, targetsName), name)
 	if err != nil {
-		// Why is the operator's business, not the client's.
-		http.Error(w, "not found", http.StatusNotFound)
+		refuse(w, err)
 		return
 	}
 	defer f.Close()
-	h := w.Header()
-	if dir == targetsName {
-		h.Set("Content-Type", "application/gzip")
-		h.Set("Cache-Control", cacheForever)
-		h.Set("ETag", `"`+hashedName.FindStringSubmatch(path.Base(name))[1]+`"`)
-	} else {
-		sum := sha256.New()
-		_, err := io.Copy(sum, f)
-		if err == nil {
-			_, err = f.Seek(0, io.SeekStart)
-		}
-		if err != nil {
-			http.Error(w, "the file cannot be read", http.StatusInternalServerError)
-			return
-		}
-		h.Set("Content-Type", "application/json")
-		h.Set("ETag", `"`+hex.EncodeToString(sum.Sum(nil))+`"`)
-		if versionedName.MatchString(name) {
-			h.Set("Cache-Control", cacheForever)
-		}
+	kind := "application/octet-stream"
+	if strings.HasSuffix(name, ".gz") {
+		kind = "application/gzip"
 	}
+	header := w.Header()
+	header.Set("Content-Type", kind)
+	header.Set("Cache-Control", cacheForever)
+	header.Set("ETag", quoted(hashedName.FindStringSubmatch(path.Base(name))[1]))
+	serveContent(w, req, f)
+}
+
+func (h *handler) serveMetadata(w http.ResponseWriter, req *http.Request, name string) {
+	f, size, err := openPublic(path.Join(h.r.dir, metadataName), name)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer f.Close()
+	// All that follows is about this one descriptor: the name may be given to
+	// another file at any moment.
+	var content io.ReadSeeker = f
+	var digest string
+	if size <= smallFile {
+		data := make([]byte, size)
+		_, err = io.ReadFull(f, data)
+		content, digest = bytes.NewReader(data), hash(data)
+	} else {
+		digest, err = h.digests.of(f)
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	if digest != "" {
+		header.Set("ETag", quoted(digest))
+	}
+	if versionedName.MatchString(name) {
+		header.Set("Cache-Control", cacheForever)
+	}
+	serveContent(w, req, content)
+}
+
+// serveContent answers with the whole content, a part of it, or 304.
+func serveContent(w http.ResponseWriter, req *http.Request, content io.ReadSeeker) {
 	// No modification time: it has whole seconds only, and timestamp.json may
 	// change twice in one.
-	http.ServeContent(w, req, "", time.Time{}, f)
+	http.ServeContent(w, req, "", time.Time{}, content)
 }
 
-// openPublic opens a regular file below dir, and nothing hidden.
-func openPublic(dir, name string) (*os.File, error) {
-	if !fs.ValidPath(name) || strings.Contains("/"+name, "/.") {
-		return nil, fs.ErrNotExist
+func quoted(digest string) string { return `"` + digest + `"` }
+
+func notFound(w http.ResponseWriter) { http.Error(w, "not found", http.StatusNotFound) }
+
+// refuse answers for a file that cannot be served. Why is the operator's
+// business, not the client's. But "not found" is an answer in TUF: it ends the
+// search for newer root versions, and is said of files that do not exist only.
+func refuse(w http.ResponseWriter, err error) {
+	if isMissing(err) {
+		notFound(w)
+		return
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	info, err := root.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fs.ErrNotExist
-	}
-	return root.Open(name)
+	http.Error(w, "the file cannot be read", http.StatusInternalServerError)
 }
 
-func (r *Repository) serveHealth(w http.ResponseWriter) {
-	st := r.health()
+// health answers health checks, and remembers the answer for a while.
+type health struct {
+	r     *Repository
+	amend []func(*Status)
+	age   time.Duration
+
+	mu    sync.Mutex
+	last  Status
+	until time.Time
+}
+
+func (h *health) serve(w http.ResponseWriter) {
+	st := h.status()
 	body, err := json.Marshal(st)
 	if err != nil {
 		http.Error(w, "cannot encode the status", http.StatusInternalServerError)
@@ -125,17 +181,22 @@ func (r *Repository) serveHealth(w http.ResponseWriter) {
 	if st.Status == Down {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(append(body, '\n')) // the client's loss
 }
 
-func (r *Repository) health() Status {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if age := r.clock().Sub(r.memoAt); age >= 0 && age < healthAge {
-		return r.memo
+func (h *health) status() Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	start := time.Now()
+	if start.Before(h.until) {
+		return h.last
 	}
 	// The status says "down" by itself; the error may name local paths.
-	st, _ := r.Status()
-	r.memo, r.memoAt = st, r.clock()
+	st, _ := h.r.Status()
+	for _, f := range h.amend {
+		f(&st)
+	}
+	now := time.Now()
+	h.last, h.until = st, now.Add(max(h.age, healthTimes*now.Sub(start)))
 	return st
 }

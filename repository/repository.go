@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
@@ -64,10 +63,6 @@ type Repository struct {
 	clock  Clock
 	limits plugin.Limits
 	disk   disk
-
-	mu     sync.Mutex // guards the memo of health checks
-	memo   Status
-	memoAt time.Time
 }
 
 // Init makes a repository in dir, which must be missing or empty, with new keys
