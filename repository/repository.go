@@ -16,6 +16,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
 	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -106,7 +107,7 @@ func initialize(ctx context.Context, dir string, o InitOptions) (*Repository, er
 	defer os.RemoveAll(building)
 	r := newRepository(building, c, o.Options)
 	if err := r.build(ctx, o); err != nil {
-		return nil, err
+		return nil, elsewhere(err, building, dir)
 	}
 	for _, name := range []string{keysName, targetsName, anchorName, configName, metadataName} {
 		if err := os.Rename(filepath.Join(building, name), filepath.Join(dir, name)); err != nil {
@@ -133,6 +134,17 @@ func (o *InitOptions) config() (config, error) {
 	}
 	l, err := o.Lifetimes.complete()
 	return config{Lifetimes: l, Algorithm: algorithm, KeyNames: map[string]string{}}, err
+}
+
+// elsewhere names in an error the place that a file would have had.
+func elsewhere(err error, from, to string) error {
+	e := tuferr.As(err)
+	if e == nil || !strings.HasPrefix(e.Path, from) {
+		return err
+	}
+	copied := *e
+	copied.Path = to + strings.TrimPrefix(e.Path, from)
+	return &copied
 }
 
 // maxQuorum is the most keys of a role that Init makes.

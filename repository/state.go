@@ -106,9 +106,7 @@ func (r *Repository) read(role, name string) (*admission.Doc, error) {
 	}
 	doc, err := admission.Parse(kind, data, ownLimits)
 	if err != nil {
-		e := damaged(role, path, err).(*Error)
-		e.Code = tuferr.CodeOf(err)
-		return nil, e
+		return nil, damaged(role, path, err)
 	}
 	return doc, nil
 }

@@ -49,7 +49,7 @@ func get(t *testing.T, client *http.Client, url string) (int, []byte) {
 
 func TestServeKeepsTheRepositoryFreshAndStops(t *testing.T) {
 	dir := t.TempDir()
-	code, _, stderr := runCommand(t, "init", "--dir", dir, "--timestamp-lifetime", "4s", "--snapshot-lifetime", "6s")
+	code, _, stderr := runCommand(t, "init", "--plain-keys", "--dir", dir, "--timestamp-lifetime", "4s", "--snapshot-lifetime", "6s")
 	require.Zero(t, code, stderr)
 	url, stop := startServe(t, dir)
 	client := &http.Client{Transport: &http.Transport{}}

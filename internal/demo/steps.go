@@ -29,7 +29,7 @@ func (d *demo) publish(ctx context.Context) (*server, error) {
 	if err := d.copyPlugin(in); err != nil {
 		return nil, err
 	}
-	if _, err := d.run(ctx, 0, in, "local-tuf", "init"); err != nil {
+	if _, err := d.run(ctx, 0, in, "local-tuf", "init", "--plain-keys"); err != nil {
 		return nil, err
 	}
 	said, err := d.run(ctx, 0, in, "local-tuf", "publish", "hello-world.1.0.0.tar.gz", "hello-world.1.0.0.json")
