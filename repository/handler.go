@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -192,7 +193,7 @@ func (h *health) status() Status {
 		return h.last
 	}
 	// The status says "down" by itself; the error may name local paths.
-	st, _ := h.r.Status()
+	st, _ := h.r.Status(context.Background())
 	for _, f := range h.amend {
 		f(&st)
 	}

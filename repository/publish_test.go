@@ -131,7 +131,7 @@ func TestPublishersAtOnce(t *testing.T) {
 		require.NotContains(t, err.Error(), "its own plugin")
 	}
 	require.Equal(t, 1, won)
-	st, err := r.Status()
+	st, err := r.Status(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, publishers+1, st.Targets)
 	require.Equal(t, int64(publishers+2), st.Roles[1].Version)

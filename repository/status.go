@@ -50,12 +50,13 @@ type RoleStatus struct {
 }
 
 // Status verifies the metadata and says how long it is good for. Metadata that
-// cannot be used is an error too, beside a status of [Down].
-func (r *Repository) Status() (Status, error) {
+// cannot be used is an error too, beside a status of [Down]. It blocks until done
+// or ctx ends.
+func (r *Repository) Status(ctx context.Context) (Status, error) {
 	st := Status{Status: Healthy, Time: r.clock().UTC().Truncate(time.Second), Roles: []RoleStatus{}, Problems: []string{}}
-	s, err := r.load(context.Background())
+	s, err := r.load(ctx)
 	if err == nil {
-		err = s.all(context.Background())
+		err = s.all(ctx)
 	}
 	if err != nil {
 		st.Status = Down

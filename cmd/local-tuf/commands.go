@@ -167,7 +167,7 @@ if a role has expired.`,
 				return err
 			}
 			defer done()
-			st, err := r.Status()
+			st, err := r.Status(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -48,7 +48,7 @@ free port. There is no encryption: put a TLS proxy before it to serve others.`,
 				return err
 			}
 			defer done()
-			if _, err := r.Status(); err != nil {
+			if _, err := r.Status(cmd.Context()); err != nil {
 				return err
 			}
 			addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
