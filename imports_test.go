@@ -56,6 +56,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/engine":     {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
 		"./internal/transport":  {"/internal/engine", "/internal/store", "/internal/admission", "/hybrid"},
 		"./internal/keys":       {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/keyfile":    {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "/repository", "go-tuf"},
 		"./internal/delegation": {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/source":     {"/internal/store", "/engine/", "/hybrid", "go-tuf"},
 		"./internal/targets":    {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},

@@ -73,6 +73,8 @@ func checkPhrase(what string, phrase []byte) error {
 		return tuferr.New(protocol.CodeUsage, "%s is empty", what)
 	case len(phrase) > maxPassphrase:
 		return tuferr.New(protocol.CodeUsage, "%s is longer than %d bytes", what, maxPassphrase)
+	case bytes.IndexByte(phrase, 0) >= 0: // At the end scrypt would not see it.
+		return tuferr.New(protocol.CodeUsage, "%s holds a zero byte; text must be in UTF-8", what)
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func (p prompt) ask(ctx context.Context, question string) ([]byte, error) {
 // it was called: what is typed in answer to a question must not be shown, and
 // only what has been done can be undone. If it was off already, nothing changes.
 func (p prompt) awaitChange(before *term.State) {
-	for range 100 {
+	for range 1000 {
 		if now, err := term.GetState(p.in); err != nil || *now != *before {
 			return
 		}
