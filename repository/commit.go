@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -133,8 +134,14 @@ func (s *stage) commit() error {
 
 // decided says that a change will be there although something failed.
 func decided(err error) error {
-	return &Error{Code: ioError("", err).Code, Err: err, Msg: "the change is signed and will be published, but is not complete",
-		Hint: "mend the cause; the next local-tuf command that changes the repository, or a running serve, completes it"}
+	e := ioError("", err)
+	if inner := tuferr.As(err); inner != nil {
+		copied := *inner
+		e = &copied
+	}
+	e.Msg = "the change is signed and will be published, but is not complete"
+	e.Hint = "mend the cause; the next local-tuf command that changes the repository, or a running serve, completes it"
+	return e
 }
 
 // complete gives the staged files their names, phase by phase. It may begin
@@ -169,7 +176,9 @@ func (s *stage) complete(moves []move) error {
 	if err := s.disk.remove(s.path(journalName)); err != nil {
 		return err
 	}
-	return s.disk.remove(s.path(""))
+	// The change is complete. What cannot be removed now, the next one removes.
+	_ = s.disk.remove(s.path(""))
+	return nil
 }
 
 func hashFile(path string) (string, bool) {

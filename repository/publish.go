@@ -53,6 +53,11 @@ func (r *Repository) publish(ctx context.Context, pluginPath, manifestPath strin
 	if err != nil {
 		return Target{}, nil, err
 	}
+	if o.Channel != "" {
+		if err := knownChannel(o.Channel); err != nil {
+			return Target{}, nil, err
+		}
+	}
 	p, err = r.change(ctx, func(c *change) error {
 		if t, err = c.add(ctx, pluginPath, m, o.Channel); err != nil {
 			return err

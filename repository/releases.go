@@ -59,11 +59,21 @@ func (r *Repository) Unyank(ctx context.Context, target string) (*Proposal, erro
 // SetChannel moves a published version to another channel, as when a beta has
 // proved good.
 func (r *Repository) SetChannel(ctx context.Context, target string, channel Channel) (*Proposal, error) {
+	if err := knownChannel(channel); err != nil {
+		return nil, during("channel", err)
+	}
 	p, err := r.amend(ctx, target, func(said *plugin.Release, _ time.Time) error {
 		said.Channel = channel
 		return nil
 	})
 	return p, during("channel", err)
+}
+
+func knownChannel(channel Channel) error {
+	if _, err := plugin.ParseChannel(string(channel)); err != nil {
+		return &Error{Code: protocol.CodeUsage, Msg: fmt.Sprintf("there is no channel %q", channel), Hint: "use stable or beta; nothing was changed"}
+	}
+	return nil
 }
 
 // amend changes what is said of a published version. Its bytes stay.
