@@ -62,6 +62,8 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/targets":    {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/bundle":     {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
 		"./internal/pyenv":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
+		"./internal/lint":       {"/internal/store", "/internal/transport", "/hybrid", "/repository"},
+		"./repository":          {"/hybrid", "/cmd/", "/internal/tuftest"},
 		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
 	} {
 		for _, dep := range deps(t, pkg) {

@@ -119,17 +119,17 @@ func (c *change) carryOut(ctx context.Context, do func(*change) error) (*Proposa
 	if len(c.sealed)+len(c.stage.moves) == 0 {
 		return nil, c.r.disk.remove(c.stage.path(""))
 	}
+	for _, s := range c.sealed {
+		if err := refusal(s.role, c.published(s.role), s.doc); err != nil {
+			return nil, err
+		}
+	}
 	if len(c.unsigned()) > 0 {
 		if c.unusable != nil {
 			return nil, c.unusable
 		}
 		// The files wait for their signatures where clients look for them later.
 		return newProposal(c), c.stage.commit()
-	}
-	for _, s := range c.sealed {
-		if err := lint(s.role, s.doc); err != nil {
-			return nil, err
-		}
 	}
 	if err := c.stageMetadata(); err != nil {
 		return nil, err

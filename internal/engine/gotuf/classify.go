@@ -39,7 +39,7 @@ func (r *run) classify(err error, role string, doc *admission.Doc) error {
 	switch {
 	case code == protocol.CodeUnrepresentable:
 		return unrepresentable(role, doc, err)
-	case code.Class() == protocol.ClassVerdict && !represents(doc):
+	case code.Class() == protocol.ClassVerdict && !Represents(doc):
 		return unrepresentable(role, doc, errors.Join(errOtherForm, err))
 	}
 	e := tuferr.New(code, "%w", err)
@@ -49,10 +49,10 @@ func (r *run) classify(err error, role string, doc *admission.Doc) error {
 	return e
 }
 
-// represents says whether go-tuf sees in the bytes what was signed. It binds
+// Represents says whether go-tuf sees in the bytes what was signed. It binds
 // names without regard to case, for one: a verdict over something else is none.
 // This is only ever asked about files whose threshold is met.
-func represents(doc *admission.Doc) bool {
+func Represents(doc *admission.Doc) bool {
 	var signed any
 	var err error
 	switch doc.Kind {
