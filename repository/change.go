@@ -480,7 +480,7 @@ func (c *change) stageMetadata() error {
 
 // expiry is when metadata of a role signed now expires, in whole seconds.
 func (s *state) expiry(role string) time.Time {
-	return s.now.Add(s.r.config.Lifetimes.of(role)).UTC().Truncate(time.Second)
+	return s.now.Add(s.config.Lifetimes.of(role)).UTC().Truncate(time.Second)
 }
 
 // keysOf returns the keys and thresholds under which a role is trusted, to be

@@ -58,7 +58,8 @@ type Quorum struct{ Threshold, Keys int }
 // Repository is a repository on disk. It keeps nothing in memory between two
 // calls and is safe for concurrent use, also by several processes.
 type Repository struct {
-	dir    string
+	dir string
+	// config is the configuration as it was when the repository was opened.
 	config config
 	keys   Keys
 	clock  Clock
@@ -221,7 +222,7 @@ func (r *Repository) newKeys(ctx context.Context, to *draft.Roles, role string, 
 
 // first signs the first version of every role and puts the anchor in its place.
 func (r *Repository) first(ctx context.Context, root *draft.Root) error {
-	s := &state{r: r, now: r.clock(), roles: map[string]*loadedRole{}}
+	s := &state{r: r, now: r.clock(), config: r.config, roles: map[string]*loadedRole{}}
 	root.Expires = s.expiry(roleRoot)
 	signed, err := root.Encode()
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *state) due(role string) time.Time {
 	if role == roleSnapshot {
 		doc = s.snapshot
 	}
-	return doc.Expires.Add(-s.r.config.Lifetimes.of(role) / 2)
+	return doc.Expires.Add(-s.config.Lifetimes.of(role) / 2)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -41,6 +41,8 @@ const (
 type state struct {
 	r   *Repository
 	now time.Time
+	// config is what the configuration says now: other processes change it too.
+	config config
 
 	roots                     []*admission.Doc // the chain, from the first
 	root, timestamp, snapshot *admission.Doc
@@ -57,10 +59,13 @@ type loadedRole struct {
 // 5.5). Targets roles are loaded when they are asked for.
 func (r *Repository) load(ctx context.Context) (*state, error) {
 	s := &state{r: r, now: r.clock(), roles: map[string]*loadedRole{}}
+	var err error
+	if s.config, err = readConfig(r.dir); err != nil {
+		return nil, err
+	}
 	if err := s.loadRoots(ctx); err != nil {
 		return nil, err
 	}
-	var err error
 	if s.timestamp, err = s.readSigned(s.root, roleTimestamp, "timestamp.json"); err != nil {
 		return nil, err
 	}

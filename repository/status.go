@@ -89,7 +89,7 @@ func (st *Status) add(s *state, role string, doc *admission.Doc) {
 	case left <= 0:
 		st.Status = Down
 		st.Problems = append(st.Problems, fmt.Sprintf("%s expired on %s", role, expires.Format(time.RFC3339)))
-	case left < s.r.config.Lifetimes.of(role)/4:
+	case left < s.config.Lifetimes.of(role)/4:
 		if st.Status == Healthy {
 			st.Status = Degraded
 		}
