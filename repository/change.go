@@ -36,6 +36,8 @@ type change struct {
 
 	// added are the target paths that the change lists newly.
 	added map[pluginKey][]string
+	// newConfig is the configuration after the change, nil if it stays.
+	newConfig *config
 
 	sealed map[string]*sealed
 }
@@ -116,9 +118,6 @@ func (c *change) carryOut(ctx context.Context, do func(*change) error) (*Proposa
 	if err := ctx.Err(); err != nil {
 		return nil, ioError(c.r.dir, err)
 	}
-	if len(c.sealed)+len(c.stage.moves) == 0 {
-		return nil, c.r.disk.remove(c.stage.path(""))
-	}
 	for _, s := range c.sealed {
 		if err := refusal(s.role, c.published(s.role), s.doc); err != nil {
 			return nil, err
@@ -128,11 +127,20 @@ func (c *change) carryOut(ctx context.Context, do func(*change) error) (*Proposa
 		if c.unusable != nil {
 			return nil, c.unusable
 		}
+		if err := c.stageConfig(); err != nil {
+			return nil, err
+		}
 		// The files wait for their signatures where clients look for them later.
 		return newProposal(c), c.stage.commit()
 	}
-	if err := c.stageMetadata(); err != nil {
+	if err := c.noteKeys(); err != nil {
 		return nil, err
+	}
+	if err := errors.Join(c.stageConfig(), c.stageMetadata()); err != nil {
+		return nil, err
+	}
+	if len(c.stage.moves) == 0 {
+		return nil, c.r.disk.remove(c.stage.path(""))
 	}
 	return nil, c.stage.commit()
 }
@@ -245,7 +253,7 @@ func (c *change) followRoot() error {
 		if sameKeys(c.root, next, role) {
 			continue
 		}
-		if role == roleTargets {
+		if role == roleTargets && c.edits[role] == nil {
 			if _, err := c.editRole(role, roleRoot); err != nil {
 				return err
 			}
@@ -354,6 +362,9 @@ func (c *change) sealRole(ctx context.Context, role, delegator string, envelope 
 	}
 	s := &sealed{role: role, delegator: delegator, envelope: envelope, plain: plain}
 	c.sealed[role] = s
+	if err := c.guard(s); err != nil {
+		return err
+	}
 	required, bridge := c.delegators(s)
 	for _, by := range required {
 		if err := c.sign(ctx, s, by, true); err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
@@ -66,6 +68,16 @@ func (l Lifetimes) of(role string) time.Duration {
 	return l.Publishers
 }
 
+// DefaultRotation is how old a key of each role may grow, if the configuration
+// says nothing else.
+var DefaultRotation = Lifetimes{
+	Root:       365 * 24 * time.Hour,
+	Targets:    365 * 24 * time.Hour,
+	Snapshot:   90 * 24 * time.Hour,
+	Timestamp:  90 * 24 * time.Hour,
+	Publishers: 365 * 24 * time.Hour,
+}
+
 // config is what DIR/repository.json says: what is not secret, not signed, and
 // decides nothing about trust.
 type config struct {
@@ -74,6 +86,11 @@ type config struct {
 	Algorithm keyfile.Algorithm
 	// KeyNames says what people call a key, by its keyid.
 	KeyNames map[string]string
+	// Rotation is the age at which a key of each role is due to be replaced, 0
+	// for never.
+	Rotation Lifetimes
+	// KeysSince says since when keys sign for the repository, by keyid.
+	KeysSince map[string]time.Time
 }
 
 type configFile struct {
@@ -81,14 +98,23 @@ type configFile struct {
 	Lifetimes map[string]string `json:"lifetimes"`
 	Algorithm string            `json:"algorithm,omitempty"`
 	KeyNames  map[string]string `json:"key_names,omitempty"`
+	// Rotation is nil in a file that has none: then the default applies.
+	Rotation  map[string]string    `json:"rotation,omitzero"`
+	KeysSince map[string]time.Time `json:"keys_since,omitempty"`
 }
 
 const configFormat = 1
 
 func (c *config) encode() ([]byte, error) {
-	f := configFile{Format: configFormat, Lifetimes: map[string]string{}, Algorithm: string(c.Algorithm), KeyNames: c.KeyNames}
+	f := configFile{Format: configFormat, Lifetimes: map[string]string{}, Algorithm: string(c.Algorithm), KeyNames: c.KeyNames,
+		Rotation: map[string]string{}, KeysSince: c.KeysSince}
 	for role, d := range c.Lifetimes.byRole() {
-		f.Lifetimes[role] = d.String()
+		f.Lifetimes[role] = formatDuration(*d)
+	}
+	for role, d := range c.Rotation.byRole() {
+		if *d > 0 {
+			f.Rotation[role] = formatDuration(*d)
+		}
 	}
 	data, err := json.MarshalIndent(f, "", "  ")
 	return append(data, '\n'), err
@@ -122,25 +148,63 @@ func parseConfig(data []byte) (config, error) {
 	if f.Format != configFormat {
 		return config{}, fmt.Errorf("format is %d, not %d", f.Format, configFormat)
 	}
-	c := config{KeyNames: f.KeyNames}
+	c := config{KeyNames: f.KeyNames, KeysSince: f.KeysSince}
 	if c.KeyNames == nil {
 		c.KeyNames = map[string]string{}
 	}
-	fields := c.Lifetimes.byRole()
-	for role, text := range f.Lifetimes {
-		if fields[role] == nil {
-			return config{}, fmt.Errorf("lifetime of %q: there is no such role", role)
-		}
-		v, err := time.ParseDuration(text)
-		if err != nil {
-			return config{}, fmt.Errorf("lifetime of %s: %w", role, err)
-		}
-		*fields[role] = v
+	if c.KeysSince == nil {
+		c.KeysSince = map[string]time.Time{}
+	}
+	if f.Rotation == nil {
+		c.Rotation = DefaultRotation
 	}
 	var err error
 	if c.Algorithm, err = keyfile.ParseAlgorithm(f.Algorithm); err != nil {
 		return config{}, err
 	}
+	if err := errors.Join(parseDurations("lifetime", f.Lifetimes, &c.Lifetimes), parseDurations("rotation", f.Rotation, &c.Rotation)); err != nil {
+		return config{}, err
+	}
 	c.Lifetimes, err = c.Lifetimes.complete()
 	return c, err
+}
+
+func parseDurations(what string, texts map[string]string, into *Lifetimes) error {
+	fields := into.byRole()
+	for role, text := range texts {
+		if fields[role] == nil {
+			return fmt.Errorf("%s of %q: there is no such role", what, role)
+		}
+		d, err := parseDuration(text)
+		if err != nil || d < 0 {
+			return fmt.Errorf("%s of %s: %.32q is not a duration: write it as 90d, 36h or 10m", what, role, text)
+		}
+		*fields[role] = d
+	}
+	return nil
+}
+
+const day = 24 * time.Hour
+
+// maxDays keeps a duration far from the end of time.Duration.
+const maxDays = 36500
+
+// parseDuration takes days too.
+func parseDuration(text string) (time.Duration, error) {
+	days, ok := strings.CutSuffix(text, "d")
+	if !ok {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err == nil && n > maxDays {
+		err = strconv.ErrRange
+	}
+	return time.Duration(n) * day, err
+}
+
+func formatDuration(d time.Duration) string {
+	if d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
 }

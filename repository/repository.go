@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -134,7 +133,8 @@ func (o *InitOptions) config() (config, error) {
 		return config{}, err
 	}
 	l, err := o.Lifetimes.complete()
-	return config{Lifetimes: l, Algorithm: algorithm, KeyNames: map[string]string{}}, err
+	return config{Lifetimes: l, Rotation: DefaultRotation, Algorithm: algorithm,
+		KeyNames: map[string]string{}, KeysSince: map[string]time.Time{}}, err
 }
 
 // elsewhere names in an error the place that a file would have had.
@@ -215,6 +215,7 @@ func (r *Repository) newKeys(ctx context.Context, to *draft.Roles, role string, 
 			return err
 		}
 		r.config.KeyNames[k.Public.ID] = name
+		r.config.KeysSince[k.Public.ID] = r.clock().UTC().Truncate(time.Second)
 	}
 	to.Role(role).Threshold = q.Threshold
 	return nil
@@ -268,13 +269,29 @@ func (r *Repository) metadataPath(name string) string {
 	return filepath.Join(r.dir, metadataName, name)
 }
 
-// stageConfig makes a change of the configuration part of a change.
-func (c *change) stageConfig(next config) error {
-	data, err := next.encode()
+// editConfig returns the configuration as the change will leave it, which is also
+// that of a change that becomes a proposal. It begins with what is on the disk:
+// another process may have written it since the repository was opened.
+func (c *change) editConfig() (*config, error) {
+	if c.newConfig == nil {
+		next, err := readConfig(c.r.dir)
+		if err != nil {
+			return nil, err
+		}
+		c.newConfig = &next
+	}
+	return c.newConfig, nil
+}
+
+func (c *change) stageConfig() error {
+	if c.newConfig == nil {
+		return nil
+	}
+	data, err := c.newConfig.encode()
 	if err != nil {
 		return err
 	}
-	_, _, err = c.stage.add(configName, phaseFiles, 0o644, io.Reader(bytes.NewReader(data)))
+	_, _, err = c.stage.add(configName, phaseFiles, 0o644, bytes.NewReader(data))
 	return err
 }
 

@@ -1,11 +1,10 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 
@@ -38,7 +37,9 @@ type Keys struct {
 type ring map[keys.Fingerprint]ringKey
 
 type ringKey struct {
-	name   string
+	name string
+	// path is the private file, "" if it is none.
+	path   string
 	public keyfile.Public
 	open   func(context.Context) (signature.Signer, error)
 }
@@ -46,30 +47,37 @@ type ringKey struct {
 // ring lists the keys at hand. None is opened yet. The error, if any, is about
 // keys that cannot be used, beside those that can.
 func (r *Repository) ring() (ring, error) {
+	list, unusable := r.listKeys()
+	all, err := r.keys.ring(list)
+	return all, errors.Join(unusable, err)
+}
+
+// ring returns the given key files and the signers, by what they verify.
+func (k *Keys) ring(files []*keyfile.Key) (ring, error) {
 	all := ring{}
-	var unusable []error
-	for i, dir := range append([]string{filepath.Join(r.dir, keysName)}, r.keys.Dirs...) {
-		list, err := keyfile.List(dir)
-		if err != nil && (i > 0 || !errors.Is(err, fs.ErrNotExist)) {
-			unusable = append(unusable, err)
-		}
-		for _, k := range list {
-			if _, known := all[k.Public.Fingerprint]; !known {
-				all[k.Public.Fingerprint] = ringKey{k.Name, k.Public, func(ctx context.Context) (signature.Signer, error) {
-					return k.Signer(ctx, r.keys.Passphrase)
-				}}
-			}
-		}
+	for _, file := range files {
+		all.add(file, k.Passphrase)
 	}
-	for i, s := range r.keys.Signers {
+	var unusable []error
+	for i, s := range k.Signers {
 		public, err := keyfile.PublicOfSigner(s)
 		if err != nil {
 			unusable = append(unusable, &Error{Code: protocol.CodeUsage, Msg: fmt.Sprintf("signer number %d cannot be used", i+1), Err: err})
 			continue
 		}
-		all[public.Fingerprint] = ringKey{"signer " + public.ID[:8], public, func(context.Context) (signature.Signer, error) { return s, nil }}
+		all[public.Fingerprint] = ringKey{name: "signer " + public.ID[:8], public: public,
+			open: func(context.Context) (signature.Signer, error) { return s, nil }}
 	}
 	return all, errors.Join(unusable...)
+}
+
+func (r ring) add(k *keyfile.Key, pass Passphrase) {
+	if _, known := r[k.Public.Fingerprint]; known {
+		return
+	}
+	r[k.Public.Fingerprint] = ringKey{k.Name, k.Path, k.Public, func(ctx context.Context) (signature.Signer, error) {
+		return k.Signer(ctx, pass)
+	}}
 }
 
 // find returns the key at hand that a key of metadata stands for.
@@ -80,4 +88,17 @@ func (r ring) find(k admission.Key) (ringKey, bool) {
 	}
 	found, ok := r[public.Fingerprint]
 	return found, ok
+}
+
+// sign opens the key and signs.
+func (k ringKey) sign(ctx context.Context, message []byte) ([]byte, error) {
+	signer, err := k.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sig, err := signer.SignMessage(bytes.NewReader(message))
+	if err != nil {
+		return nil, &Error{Code: protocol.CodeInternal, Msg: "the key " + k.name + " cannot sign", Err: err}
+	}
+	return sig, nil
 }

@@ -1,0 +1,206 @@
+package repository
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/keys"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// guard refuses a file before it is signed if it would lock people out, or put
+// the keys of roles together that must be stolen one by one. What a repository
+// has had before is left as it is.
+func (c *change) guard(s *sealed) error {
+	if s.role == roleRoot && c.snapshot != nil {
+		// The keys of publishers must be known.
+		if _, err := c.targets(); err != nil {
+			return err
+		}
+	}
+	before := c.delegatorBefore(s)
+	for _, role := range delegatedBy(s.plain) {
+		if before != nil && sameKeys(before, s.plain, role.ask) {
+			continue
+		}
+		if err := enough(s.plain, role); err != nil {
+			return err
+		}
+		if err := c.apart(before, s, role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delegatorBefore is the version of a file that the change replaces, or nil.
+func (c *change) delegatorBefore(s *sealed) *admission.Doc {
+	if s.role == roleRoot {
+		if c.root.Version < s.plain.Version {
+			return c.root
+		}
+		return nil
+	}
+	if known := c.roles[s.role]; known != nil {
+		return known.doc
+	}
+	return nil
+}
+
+// delegatedRole is a role that a document gives keys to. ask is the name to ask
+// the document with: that of one of them, where name is the prefix of hash bins.
+type delegatedRole struct {
+	name, ask string
+	bins      bool
+}
+
+// delegatedBy returns the roles that a document gives keys to; hash bins, which
+// have the same, are one.
+func delegatedBy(doc *admission.Doc) (list []delegatedRole) {
+	switch d := doc.Delegations; {
+	case doc.Root != nil:
+		for _, role := range topLevel {
+			list = append(list, delegatedRole{name: role, ask: role})
+		}
+	case d == nil:
+	case d.Succinct != nil:
+		return []delegatedRole{{name: d.Succinct.NamePrefix, ask: d.Succinct.BinName(0), bins: true}}
+	default:
+		for _, r := range d.Roles {
+			list = append(list, delegatedRole{name: r.Name, ask: r.Name})
+		}
+	}
+	return list
+}
+
+// enough wants as many distinct keys that can count as must sign.
+func enough(doc *admission.Doc, role delegatedRole) error {
+	listed, r, _ := doc.Delegated(role.ask)
+	distinct := map[keys.Fingerprint]bool{}
+	for _, id := range r.KeyIDs {
+		if k, err := keys.Decode(listed[id]); err == nil {
+			distinct[k.Fingerprint] = true
+		}
+	}
+	if r.Threshold >= 1 && len(distinct) >= r.Threshold {
+		return nil
+	}
+	return &Error{Code: protocol.CodeUsage, Role: role.name,
+		Msg:  fmt.Sprintf("%d of its keys would have to sign, and it would have %d: nobody could sign it any more", r.Threshold, len(distinct)),
+		Hint: "add a key or replace one (key rotate), or lower the threshold; nothing was changed"}
+}
+
+// groups of roles that may share keys. Whoever steals a key that a server signs
+// with must not get what people sign, and one publisher's key not another's.
+const (
+	groupPeople = "roles that people sign"
+	groupOnline = "roles that a server signs"
+)
+
+func (d delegatedRole) group() string {
+	switch d.name {
+	case roleRoot, roleTargets:
+		return groupPeople
+	case roleSnapshot, roleTimestamp:
+		return groupOnline
+	}
+	return d.name
+}
+
+// apart refuses a key that is new to a role and already signs for one of another
+// group.
+func (c *change) apart(before *admission.Doc, s *sealed, role delegatedRole) error {
+	had := map[string]bool{}
+	if before != nil {
+		_, r, _ := before.Delegated(role.ask)
+		for _, id := range r.KeyIDs {
+			had[id] = true
+		}
+	}
+	listed, r, _ := s.plain.Delegated(role.ask)
+	for _, id := range r.KeyIDs {
+		key, err := keys.Decode(listed[id])
+		if had[id] || err != nil {
+			continue
+		}
+		for _, other := range c.usersOf(key.Fingerprint, s) {
+			if other.group() == role.group() || other.bins && role.group() == groupOnline || role.bins && other.group() == groupOnline {
+				continue
+			}
+			return &Error{Code: protocol.CodeUsage, Role: role.name,
+				Msg:  fmt.Sprintf("the key %.12s… already signs for %s: who steals it would have both", id, other.name),
+				Hint: "make another key: local-tuf key new NAME; nothing was changed"}
+		}
+	}
+	return nil
+}
+
+// usersOf returns the roles that a key signs for after the change, as far as it
+// is known: top-level roles, those that targets delegates to, and those of s.
+func (c *change) usersOf(key keys.Fingerprint, s *sealed) (list []delegatedRole) {
+	docs := map[string]*admission.Doc{roleRoot: c.root, s.role: s.plain}
+	if known := c.roles[roleTargets]; known != nil {
+		docs[roleTargets] = known.doc
+	}
+	for name, sealed := range c.sealed {
+		docs[name] = sealed.plain
+	}
+	for _, name := range slices.Sorted(maps.Keys(docs)) {
+		for _, role := range delegatedBy(docs[name]) {
+			listed, r, _ := docs[name].Delegated(role.ask)
+			if slices.ContainsFunc(r.KeyIDs, func(id string) bool {
+				k, err := keys.Decode(listed[id])
+				return err == nil && k.Fingerprint == key
+			}) {
+				list = append(list, role)
+			}
+		}
+	}
+	return list
+}
+
+// noteKeys keeps in the configuration since when the keys sign that the change
+// puts into force.
+func (c *change) noteKeys() error {
+	for _, name := range slices.Sorted(maps.Keys(c.sealed)) {
+		s := c.sealed[name]
+		before := c.delegatorBefore(s)
+		for id := range keysOfDoc(s.plain) {
+			if before != nil && keysOfDoc(before)[id] || s.role == roleRoot && before == nil {
+				continue
+			}
+			cfg, err := c.editConfig()
+			if err != nil {
+				return err
+			}
+			cfg.KeysSince[id] = c.now.UTC().Truncate(time.Second)
+		}
+	}
+	return nil
+}
+
+// keysOfDoc returns the keyids that a document trusts for anything.
+func keysOfDoc(doc *admission.Doc) map[string]bool {
+	all := map[string]bool{}
+	for _, role := range delegatedBy(doc) {
+		_, r, _ := doc.Delegated(role.ask)
+		for _, id := range r.KeyIDs {
+			all[id] = true
+		}
+	}
+	return all
+}
+
+// fileName makes a role's name a file's.
+func fileName(role string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(role))
+}

@@ -1,0 +1,348 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/draft"
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
+	"github.com/ragnos-labs/vault-tuf/internal/keys"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// RoleKeys are changes of the keys that sign for a role: a top-level role, a
+// publisher's, or hash bins, which go by their name prefix.
+type RoleKeys struct {
+	Role string
+	// Add are files with public keys. What the file is called without its
+	// extension becomes the key's name.
+	Add []string
+	// Remove are keys of the role: a name, the beginning of a keyid, or a file
+	// with the public key.
+	Remove []string
+	// Threshold is how many keys must sign; 0 leaves it.
+	Threshold int
+}
+
+// ChangeKeys changes which keys sign for roles, and signs anew whatever they
+// sign: the chain from the old keys to the new ones is one that every client
+// follows. If keys for that are not at hand, nothing is changed and the change
+// is returned as a [Proposal].
+//
+// It refuses what would leave a role with fewer keys than must sign, and a key
+// that signs for a role of another kind already. It blocks until done or ctx ends.
+func (r *Repository) ChangeKeys(ctx context.Context, changes ...RoleKeys) (*Proposal, error) {
+	p, err := r.change(ctx, func(c *change) error { return c.changeKeys(changes) })
+	return p, during("key", err)
+}
+
+func (c *change) changeKeys(changes []RoleKeys) error {
+	for _, rk := range changes {
+		to, err := c.keysFor(rk.Role)
+		if err != nil {
+			return err
+		}
+		for _, which := range rk.Remove {
+			id, err := to.find(which)
+			if err != nil {
+				return err
+			}
+			to.draft.RemoveKey(to.role.Name, id)
+		}
+		for _, path := range rk.Add {
+			public, err := keyfile.ReadPublic(path)
+			if err != nil {
+				return err
+			}
+			if err := to.add(c, public, nameOf(path)); err != nil {
+				return err
+			}
+		}
+		if rk.Threshold > 0 {
+			to.role.Threshold = rk.Threshold
+		}
+	}
+	return nil
+}
+
+// nameOf is what the key in a file is called.
+func nameOf(path string) string {
+	base := filepath.Base(path)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+// keysFor is the keys of a role, to be changed.
+type keysFor struct {
+	draft *draft.Roles
+	role  *draft.Role
+	names map[string]string
+	// before is the delegator as it is now, which can be asked for ask.
+	before *admission.Doc
+	ask    string
+}
+
+// keysFor begins the next version of whoever says which keys sign for a role.
+func (c *change) keysFor(name string) (*keysFor, error) {
+	cfg, err := c.editConfig()
+	if err != nil {
+		return nil, err
+	}
+	k := &keysFor{names: cfg.KeyNames, ask: name, before: c.root}
+	if slices.Contains(topLevel, name) {
+		root, err := c.editRoot()
+		if err != nil {
+			return nil, err
+		}
+		k.draft, k.role = &root.Roles, root.Role(name)
+		return k, nil
+	}
+	delegator, grand, ask, err := c.whoDelegates(name)
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.editRole(delegator, grand)
+	if err != nil {
+		return nil, err
+	}
+	k.before, k.ask, k.draft = c.roles[delegator].doc, ask, d.Delegations
+	if k.role = d.Delegations.Role(name); k.role == nil {
+		return nil, &Error{Code: protocol.CodeUsage, Role: name, Msg: "hash bins have their keys together", Hint: "name the prefix of the bins"}
+	}
+	return k, nil
+}
+
+// whoDelegates searches the role that delegates to a role, or to the bins of a
+// prefix: it, its own delegator, and the name by which to ask it.
+func (s *state) whoDelegates(name string) (delegator, grand, ask string, err error) {
+	err = delegation.Reach(maxRoles, func(role, above string) (*admission.Doc, error) {
+		doc, err := s.role(role, above)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range delegatedBy(doc) {
+			if d.name == name {
+				delegator, grand, ask = role, above, d.ask
+				return nil, errFound
+			}
+		}
+		return doc, nil
+	})
+	switch {
+	case errors.Is(err, errFound):
+		return delegator, grand, ask, nil
+	case err != nil:
+		return "", "", "", err
+	}
+	return "", "", "", &Error{Code: protocol.CodeNotFound, Role: name, Msg: "there is no such role", Hint: "see: local-tuf key list"}
+}
+
+// add lets a key sign for the role, and gives it a name.
+func (k *keysFor) add(c *change, public keyfile.Public, name string) error {
+	listed, r, _ := k.before.Delegated(k.ask)
+	id := public.ID
+	for _, known := range k.role.KeyIDs {
+		if old, err := keys.Decode(listed[known]); err == nil && old.Fingerprint == public.Fingerprint && slices.Contains(r.KeyIDs, known) {
+			return &Error{Code: protocol.CodeUsage, Role: k.role.Name, Msg: fmt.Sprintf("the key %s (%.12s…) signs for it already", called(k.names, known), known)}
+		}
+	}
+	if k.names[id] == "" {
+		cfg, err := c.editConfig()
+		if err != nil {
+			return err
+		}
+		cfg.KeyNames[id] = name
+	}
+	return k.draft.AddKey(k.role.Name, id, public.Key)
+}
+
+// find returns the keyid of a key of the role.
+func (k *keysFor) find(which string) (string, error) {
+	if strings.ContainsAny(which, `/\`) || filepath.Ext(which) == ".pub" {
+		public, err := keyfile.ReadPublic(which)
+		if err != nil {
+			return "", err
+		}
+		which = public.ID
+	}
+	var found []string
+	for _, id := range k.role.KeyIDs {
+		if k.names[id] == which || len(which) >= minKeyPrefix && strings.HasPrefix(id, which) {
+			found = append(found, id)
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	msg := fmt.Sprintf("no key of it is called %.80q", which)
+	if len(found) > 1 {
+		msg = fmt.Sprintf("%d of its keys are called %.80q", len(found), which)
+	}
+	return "", &Error{Code: protocol.CodeUsage, Role: k.role.Name, Msg: msg,
+		Hint: "its keys are " + strings.Join(k.calledAll(), ", ") + "; nothing was changed"}
+}
+
+// minKeyPrefix is how much of a keyid names a key.
+const minKeyPrefix = 6
+
+func (k *keysFor) calledAll() (all []string) {
+	for _, id := range k.role.KeyIDs {
+		all = append(all, fmt.Sprintf("%s (%.12s…)", called(k.names, id), id))
+	}
+	return all
+}
+
+// called is what people call a key.
+func called(names map[string]string, id string) string {
+	if name := names[id]; name != "" {
+		return say(name)
+	}
+	return "a key without a name"
+}
+
+// Rotation says which key of a role was replaced.
+type Rotation struct {
+	Role string `json:"role"`
+	// Old and New are the keys.
+	Old KeyRef `json:"old"`
+	New KeyRef `json:"new"`
+	// OldFile is the private half of the old key, if it is at hand: nobody deletes
+	// it. NewFile is that of the new one, if it was made here.
+	OldFile string `json:"old_file,omitempty"`
+	NewFile string `json:"new_file,omitempty"`
+}
+
+// KeyRef names a key.
+type KeyRef struct {
+	KeyID string `json:"keyid"`
+	// Name is what people call it, perhaps "".
+	Name string `json:"name,omitempty"`
+}
+
+// RotateOptions are the options of [Repository.RotateKey].
+type RotateOptions struct {
+	// Old is the key to be replaced, as in [RoleKeys]; it may be "" if the role has
+	// one key.
+	Old string
+	// New is a file with the public half of a key made elsewhere. If it is "" a
+	// key is made in DIR/keys.
+	New string
+}
+
+// RotateKey replaces a key of a role by a new one, and signs anew what it signs.
+// It is all or nothing; if keys are not at hand for it the change is returned as
+// a [Proposal], for which the new key stays in DIR/keys. The private file of the
+// old key is left where it is. It blocks until done or ctx ends.
+func (r *Repository) RotateKey(ctx context.Context, role string, o RotateOptions) (Rotation, *Proposal, error) {
+	var done []Rotation
+	p, err := r.change(ctx, func(c *change) error {
+		rotation, err := c.rotateKey(ctx, role, o)
+		done = append(done, rotation)
+		return err
+	})
+	if err != nil {
+		r.dropNew(done)
+		return Rotation{}, nil, during("key rotate", err)
+	}
+	return done[0], p, nil
+}
+
+// dropNew removes the keys that were made for a change that failed: they have
+// never been trusted.
+func (r *Repository) dropNew(made []Rotation) {
+	if r.unfinished() {
+		return // It will happen.
+	}
+	for _, m := range made {
+		if m.NewFile != "" {
+			_ = r.disk.remove(m.NewFile)
+			_ = r.disk.remove(strings.TrimSuffix(m.NewFile, filepath.Ext(m.NewFile)) + ".pub")
+		}
+	}
+}
+
+func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (done Rotation, err error) {
+	to, err := c.keysFor(role)
+	if err != nil {
+		return done, err
+	}
+	old := ""
+	switch {
+	case o.Old != "":
+		if old, err = to.find(o.Old); err != nil {
+			return done, err
+		}
+	case len(to.role.KeyIDs) != 1:
+		return done, &Error{Code: protocol.CodeUsage, Role: role, Msg: fmt.Sprintf("it has %d keys", len(to.role.KeyIDs)),
+			Hint: "say which one with --old: " + strings.Join(to.calledAll(), ", ")}
+	default:
+		old = to.role.KeyIDs[0]
+	}
+	listed, _, _ := to.before.Delegated(to.ask)
+	done = Rotation{Role: role, Old: KeyRef{old, to.names[old]}}
+	if k, ok := c.ring.find(listed[old]); ok {
+		done.OldFile = k.path
+	}
+	var public keyfile.Public
+	if o.New != "" {
+		public, err = keyfile.ReadPublic(o.New)
+		done.New.Name = nameOf(o.New)
+	} else {
+		var made *keyfile.Key
+		if made, err = c.newKey(ctx, role); err == nil {
+			public, done.New.Name, done.NewFile = made.Public, made.Name, made.Path
+		}
+	}
+	if err != nil {
+		return done, err
+	}
+	done.New.KeyID = public.ID
+	if err := to.add(c, public, done.New.Name); err != nil {
+		return done, err
+	}
+	to.draft.RemoveKey(to.role.Name, old)
+	return done, nil
+}
+
+// newKey makes a key of a role in DIR/keys, under the first free name, and takes
+// it into the ring.
+func (c *change) newKey(ctx context.Context, role string) (*keyfile.Key, error) {
+	dir := filepath.Join(c.r.dir, keysName)
+	for n := 2; ; n++ {
+		k, err := keyfile.Generate(ctx, dir, fmt.Sprintf("%s-%d", fileName(role), n), c.r.config.Algorithm, c.r.keys.Passphrase)
+		if errors.Is(err, keyfile.ErrExists) && n < maxKeyNames {
+			continue
+		}
+		if err == nil {
+			c.ring.add(k, c.r.keys.Passphrase)
+		}
+		return k, err
+	}
+}
+
+// maxKeyNames bounds the search for a free name.
+const maxKeyNames = 10000
+
+// keyDirs are the directories in which keys are looked for.
+func (r *Repository) keyDirs() []string {
+	return append([]string{filepath.Join(r.dir, keysName)}, r.keys.Dirs...)
+}
+
+// listKeys returns the key files at hand, and what is wrong with others.
+func (r *Repository) listKeys() (list []*keyfile.Key, unusable error) {
+	var bad []error
+	for i, dir := range r.keyDirs() {
+		some, err := keyfile.List(dir)
+		if err != nil && (i > 0 || !errors.Is(err, fs.ErrNotExist)) {
+			bad = append(bad, err)
+		}
+		list = append(list, some...)
+	}
+	return list, errors.Join(bad...)
+}
