@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
-	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
 	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
 	"github.com/ragnos-labs/vault-tuf/internal/keys"
@@ -39,13 +38,13 @@ type RoleKeys struct {
 // It refuses what would leave a role with fewer keys than must sign, and a key
 // that signs for a role of another kind already. It blocks until done or ctx ends.
 func (r *Repository) ChangeKeys(ctx context.Context, changes ...RoleKeys) (*Proposal, error) {
-	p, err := r.change(ctx, func(c *change) error { return c.changeKeys(changes) })
+	p, err := r.change(ctx, func(c *change) error { return c.changeKeys(ctx, changes) })
 	return p, during("key", err)
 }
 
-func (c *change) changeKeys(changes []RoleKeys) error {
+func (c *change) changeKeys(ctx context.Context, changes []RoleKeys) error {
 	for _, rk := range changes {
-		to, err := c.keysFor(rk.Role)
+		to, err := c.keysFor(ctx, rk.Role)
 		if err != nil {
 			return err
 		}
@@ -89,58 +88,50 @@ type keysFor struct {
 }
 
 // keysFor begins the next version of whoever says which keys sign for a role.
-func (c *change) keysFor(name string) (*keysFor, error) {
+func (c *change) keysFor(ctx context.Context, name string) (*keysFor, error) {
 	cfg, err := c.editConfig()
 	if err != nil {
 		return nil, err
 	}
-	k := &keysFor{names: cfg.KeyNames, ask: name, before: c.root}
-	if slices.Contains(topLevel, name) {
+	by, ask, err := c.whoDelegates(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	k := &keysFor{names: cfg.KeyNames, ask: ask, before: by.doc}
+	if by.role == roleRoot {
 		root, err := c.editRoot()
 		if err != nil {
 			return nil, err
 		}
-		k.draft, k.role = &root.Roles, root.Role(name)
-		return k, nil
+		k.draft = &root.Roles
+	} else {
+		d, err := c.editRole(by.role, by.above)
+		if err != nil {
+			return nil, err
+		}
+		k.draft = d.Delegations
 	}
-	delegator, grand, ask, err := c.whoDelegates(name)
-	if err != nil {
-		return nil, err
-	}
-	d, err := c.editRole(delegator, grand)
-	if err != nil {
-		return nil, err
-	}
-	k.before, k.ask, k.draft = c.roles[delegator].doc, ask, d.Delegations
-	if k.role = d.Delegations.Role(name); k.role == nil {
-		return nil, &Error{Code: protocol.CodeUsage, Role: name, Msg: "hash bins have their keys together", Hint: "name the prefix of the bins"}
-	}
+	k.role = k.draft.Role(name)
 	return k, nil
 }
 
 // whoDelegates searches the role that delegates to a role, or to the bins of a
-// prefix: it, its own delegator, and the name by which to ask it.
-func (s *state) whoDelegates(name string) (delegator, grand, ask string, err error) {
-	err = delegation.Reach(maxRoles, func(role, above string) (*admission.Doc, error) {
-		doc, err := s.role(role, above)
-		if err != nil {
-			return nil, err
+// prefix, and the name by which to ask it.
+func (s *state) whoDelegates(ctx context.Context, name string) (found delegator, ask string, err error) {
+	err = s.eachDelegation(ctx, func(by delegator, role delegatedRole) error {
+		if role.name != name {
+			return nil
 		}
-		for _, d := range delegatedBy(doc) {
-			if d.name == name {
-				delegator, grand, ask = role, above, d.ask
-				return nil, errFound
-			}
-		}
-		return doc, nil
+		found, ask = by, role.ask
+		return errFound
 	})
 	switch {
 	case errors.Is(err, errFound):
-		return delegator, grand, ask, nil
+		return found, ask, nil
 	case err != nil:
-		return "", "", "", err
+		return delegator{}, "", err
 	}
-	return "", "", "", &Error{Code: protocol.CodeNotFound, Role: name, Msg: "there is no such role", Hint: "see: local-tuf key list"}
+	return delegator{}, "", &Error{Code: protocol.CodeNotFound, Role: name, Msg: "there is no such role", Hint: "see: local-tuf key list"}
 }
 
 // add lets a key sign for the role, and gives it a name.
@@ -268,7 +259,7 @@ func (r *Repository) dropNew(made []Rotation) {
 }
 
 func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (done Rotation, err error) {
-	to, err := c.keysFor(role)
+	to, err := c.keysFor(ctx, role)
 	if err != nil {
 		return done, err
 	}

@@ -119,7 +119,7 @@ func generate(ctx context.Context, d disk, dir, name string, alg Algorithm, pass
 		return nil, err
 	}
 	p, err := PublicOf(pub)
-	return &Key{Name: name, Path: stem + extPrivate, Public: p}, err
+	return &Key{Name: name, Path: stem + extPrivate, Public: p, Encrypted: phrase != nil}, err
 }
 
 // newKey makes a key and the content of its file, plain if passphrase is nil.

@@ -29,6 +29,8 @@ type Key struct {
 	// Path is the private file.
 	Path   string
 	Public Public
+	// Encrypted says that the private half needs a passphrase.
+	Encrypted bool
 }
 
 // Open returns the key of one private file, which may be reached by a symbolic
@@ -48,7 +50,7 @@ func Open(path string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{Name: filepath.Base(stem), Path: path, Public: pub}, nil
+	return &Key{Name: filepath.Base(stem), Path: path, Public: pub, Encrypted: c.encrypted()}, nil
 }
 
 // public returns the public half, about which all that is known must agree.
