@@ -22,7 +22,7 @@ func (c *change) guard(s *sealed) error {
 			return err
 		}
 	}
-	before := c.delegatorBefore(s)
+	before := c.published(s.role)
 	for _, role := range delegatedBy(s.plain) {
 		if before != nil && sameKeys(before, s.plain, role.ask) {
 			continue
@@ -33,20 +33,6 @@ func (c *change) guard(s *sealed) error {
 		if err := c.apart(before, s, role); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// delegatorBefore is the version of a file that the change replaces, or nil.
-func (c *change) delegatorBefore(s *sealed) *admission.Doc {
-	if s.role == roleRoot {
-		if c.root.Version < s.plain.Version {
-			return c.root
-		}
-		return nil
-	}
-	if known := c.roles[s.role]; known != nil {
-		return known.doc
 	}
 	return nil
 }
@@ -168,7 +154,7 @@ func (c *change) usersOf(key keys.Fingerprint, s *sealed) (list []delegatedRole)
 func (c *change) noteKeys() error {
 	for _, name := range slices.Sorted(maps.Keys(c.sealed)) {
 		s := c.sealed[name]
-		before := c.delegatorBefore(s)
+		before := c.published(s.role)
 		for id := range keysOfDoc(s.plain) {
 			if before != nil && keysOfDoc(before)[id] || s.role == roleRoot && before == nil {
 				continue

@@ -49,7 +49,7 @@ func refusal(role string, before, doc *admission.Doc) error {
 func (c *change) published(role string) *admission.Doc {
 	switch role {
 	case roleRoot:
-		if c.root.Version < c.sealed[role].doc.Version {
+		if c.root.Version < c.sealed[role].plain.Version {
 			return c.root
 		}
 		return nil
