@@ -4,139 +4,115 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
-	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/internal/webserver"
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
-// Limits of the server.
-const (
-	maxConnections = 512
-	maxHeader      = 16 << 10 // bytes
-	headerTimeout  = 5 * time.Second
-	readTimeout    = 10 * time.Second
-	writeTimeout   = 15 * time.Minute // the largest plugin at 1.2 MB/s
-	idleTimeout    = time.Minute
-	graceTimeout   = 10 * time.Second
-)
+const serveHelp = `Serve metadata under /metadata/, plugins under /targets/ and the state of the
+repository at ` + repository.HealthPath + `, until SIGINT or SIGTERM; answers under way are
+given ten seconds to finish. Timestamp and snapshot are signed anew when half of
+their lifetime is over, so their keys must be there.
+
+The first line on stdout tells the address, also with --port 0, which takes any
+free port. A line of JSON for each request, and for what the operator should know,
+goes to stderr; --access-log puts those for requests into a file.
+
+With --tls-cert and --tls-key it speaks HTTPS. Reading is for everybody, unless
+--read-token-file names a file of bearer tokens, one on each line, or --client-ca
+the authorities that clients must have a certificate from; that goes for the
+health check too. All these files are read again when they change. Tokens are
+taken over TLS only, or on a loopback address behind a proxy that encrypts.
+
+A client may make --rate requests a second in the long run, 2000 at once, and have
+a quarter of the connections; behind a proxy, where all clients look like one, say
+--rate 0 and let the proxy limit them.`
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	host string
+	port uint16
+	// rate and connections are unsigned, so that there is nothing to say about
+	// negative numbers.
+	rate, connections uint16
+	accessLog         string
+	config            webserver.Config
+}
 
 func newServe(g *global) *cobra.Command {
-	var host string
-	var port uint16
+	var o serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the repository over HTTP and keep it fresh",
-		Long: `Serve metadata under /metadata/, plugins under /targets/ and the state of the
-repository at ` + repository.HealthPath + `, until SIGINT or SIGTERM. Timestamp and snapshot are
-signed anew when half of their lifetime is over, so their keys must be there.
-
-The first line on stdout tells the address, also with --port 0, which takes any
-free port. There is no encryption: put a TLS proxy before it to serve others.`,
-		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, done, err := g.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer done()
-			if _, err := r.Status(cmd.Context()); err != nil {
-				return err
-			}
-			addr := net.JoinHostPort(host, strconv.Itoa(int(port)))
-			l, err := net.Listen("tcp", addr)
-			if err != nil {
-				return &tuferr.Error{Code: protocol.CodeLocalIO, Op: "serve", Msg: "cannot listen on " + addr, Err: err,
-					Hint: "is another server running? choose another --port"}
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "serving %s at http://%s\n", r.Dir(), l.Addr())
-			return serve(cmd.Context(), r, l, log.New(cmd.ErrOrStderr(), "local-tuf: ", log.LstdFlags))
-		},
+		Long:  serveHelp,
+		Args:  exactly(),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(cmd, g) },
 	}
-	cmd.Flags().StringVar(&host, "host", "127.0.0.1", "address to listen on")
-	cmd.Flags().Uint16Var(&port, "port", 8080, "port to listen on, 0 for any free one")
+	f := cmd.Flags()
+	f.StringVar(&o.host, "host", "127.0.0.1", "address to listen on")
+	f.Uint16Var(&o.port, "port", 8080, "port to listen on, 0 for any free one")
+	f.Uint16Var(&o.connections, "max-connections", webserver.DefaultMaxConnections, "connections at a time, and twice the requests at a time")
+	f.Uint16Var(&o.rate, "rate", webserver.DefaultRate, "requests a second for each client, 0 for any number")
+	f.StringVar(&o.config.TLSCert, "tls-cert", "", "PEM `file` of the certificate, with those of its issuers")
+	f.StringVar(&o.config.TLSKey, "tls-key", "", "PEM `file` of the certificate's private key")
+	f.StringVar(&o.config.ClientCA, "client-ca", "", "PEM `file` of the authorities that clients must have a certificate from")
+	f.StringVar(&o.config.TokenFile, "read-token-file", "", "`file` of the bearer tokens that clients must have one of")
+	f.StringVar(&o.accessLog, "access-log", "", "`file` to append a line for each request to")
 	return cmd
 }
 
-// serve answers requests until ctx ends, then lets the running ones finish.
-func serve(ctx context.Context, r *repository.Repository, l net.Listener, logger *log.Logger) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	srv := &http.Server{
-		Handler:           r.Handler(),
-		ErrorLog:          logger,
-		MaxHeaderBytes:    maxHeader,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
+	o.config.Rate, o.config.MaxConnections = int(o.rate), int(o.connections)
+	r, done, err := g.open(cmd)
+	if err != nil {
+		return err
 	}
-	var work sync.WaitGroup
-	work.Go(func() { r.KeepFresh(ctx, func(err error) { logger.Print(err) }) })
-	work.Go(func() {
-		<-ctx.Done()
-		grace, done := context.WithTimeout(context.Background(), graceTimeout)
-		defer done()
-		if srv.Shutdown(grace) != nil {
-			_ = srv.Close()
+	defer done()
+	if _, err := r.Status(cmd.Context()); err != nil {
+		return err
+	}
+	o.config.Log = webserver.NewLog(cmd.ErrOrStderr())
+	defer o.config.Log.Close()
+	o.config.Access = o.config.Log
+	if o.accessLog != "" {
+		f, err := webserver.OpenLog(o.accessLog)
+		if err != nil {
+			return err
 		}
-	})
-	err := srv.Serve(limitListener(l, maxConnections))
+		o.config.Access = webserver.NewLog(f)
+		defer func() {
+			o.config.Access.Close()
+			err = errors.Join(err, f.Close())
+		}()
+	}
+	w := newWatch(o.config.Log.Logger)
+	s, err := webserver.New(o.config, r.Handler(w.amend))
+	if err != nil {
+		return err
+	}
+	l, err := s.Listen(cmd.Context(), o.host, o.port)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "serving %s at %s://%s\n", r.Dir(), s.Scheme(), l.Addr()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return serve(cmd.Context(), s, l, r, w)
+}
+
+// serve answers requests and keeps the repository fresh until ctx ends.
+func serve(ctx context.Context, s *webserver.Server, l *net.TCPListener, r *repository.Repository, w *watch) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { r.KeepFresh(ctx, func(err error) { w.notSigned(err, time.Now()) }) })
+	work.Go(func() { w.run(ctx, r.Status) })
+	err := s.Serve(ctx, l)
 	cancel()
 	work.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return &tuferr.Error{Code: protocol.CodeLocalIO, Op: "serve", Msg: "the server stopped", Err: err}
-}
-
-// limitListener lets at most n connections be open; more wait in the kernel's
-// queue. Closing it ends a waiting Accept.
-func limitListener(l net.Listener, n int) net.Listener {
-	return &limited{Listener: l, slots: make(chan struct{}, n), closed: make(chan struct{})}
-}
-
-type limited struct {
-	net.Listener
-	slots  chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
-}
-
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	release func()
-}
-
-func (c *limitedConn) Close() error {
-	err := c.Conn.Close()
-	c.release()
 	return err
 }
