@@ -2,14 +2,17 @@ package main
 
 import (
 	"bufio"
-	"context"
+	"bytes"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,24 +21,95 @@ import (
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
-// startServe runs "local-tuf serve" in this process and returns its address and
-// what stops it and gives the exit code.
-func startServe(t *testing.T, dir string) (url string, stop func() int) {
+// helloPath is the plugin of [newRepository].
+const helloPath = "plugins/ragnos/hello-world.1.0.0.tar.gz"
+
+// newRepository makes a repository with one plugin, by the command.
+func newRepository(t *testing.T, flags ...string) (dir string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	r, w := io.Pipe()
-	code := make(chan int, 1)
-	go func() { code <- run(ctx, []string{"serve", "--dir", dir, "--port", "0"}, w, io.Discard) }()
-	line, err := bufio.NewReader(r).ReadString('\n')
+	dir = filepath.Join(t.TempDir(), "repo")
+	packed := "../../testdata/plugins/hello-world.1.0.0"
+	for _, args := range [][]string{append([]string{"init", "--plain-keys"}, flags...), {"publish", packed + ".tar.gz", packed + ".json"}} {
+		code, _, stderr := runCommand(t, append(args, "--dir", dir)...)
+		require.Zero(t, code, stderr)
+	}
+	return dir
+}
+
+// server is a running process of "local-tuf serve".
+type server struct {
+	url string
+	cmd *exec.Cmd
+	log *logLines
+}
+
+// logLines collects what a process writes to stderr.
+type logLines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// startServe starts a server of a repository on any free port.
+func startServe(t *testing.T, dir string, flags ...string) *server {
+	t.Helper()
+	s := &server{log: &logLines{}}
+	s.cmd = exec.Command("local-tuf", append([]string{"serve", "--dir", dir, "--port", "0"}, flags...)...)
+	s.cmd.Stderr = s.log
+	s.cmd.WaitDelay = 10 * time.Second
+	out, err := s.cmd.StdoutPipe()
 	require.NoError(t, err)
+	require.NoError(t, s.cmd.Start())
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill() // has most often ended
+		_ = s.cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err, "%s", s.log)
 	before, url, ok := strings.Cut(strings.TrimSpace(line), " at ")
 	require.True(t, ok)
 	require.Equal(t, "serving "+dir, before)
-	return url, func() int {
-		cancel()
-		return <-code
-	}
+	s.url = url
+	return s
 }
+
+// stop ends the server by a signal and returns its exit code.
+func (s *server) stop(t *testing.T) int {
+	t.Helper()
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	_ = s.cmd.Wait() // the exit code says it
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// says waits until the log says something, and returns that line.
+func (s *server) says(t *testing.T, msg string) (line map[string]any) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for text := range strings.Lines(s.log.String()) {
+			var o map[string]any
+			if json.Unmarshal([]byte(text), &o) == nil && o["msg"] == msg {
+				line = o
+				return true
+			}
+		}
+		return false
+	}, time.Minute, 10*time.Millisecond, "not logged: %s", msg)
+	return line
+}
+
+// plain is a client that keeps no connection.
+func plain() *http.Client { return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} }
 
 func get(t *testing.T, client *http.Client, url string) (int, []byte) {
 	t.Helper()
@@ -47,41 +121,88 @@ func get(t *testing.T, client *http.Client, url string) (int, []byte) {
 	return resp.StatusCode, body
 }
 
+func (s *server) health(t *testing.T) (code int, st repository.Status) {
+	t.Helper()
+	code, body := get(t, plain(), s.url+repository.HealthPath)
+	require.NoError(t, json.Unmarshal(body, &st))
+	return code, st
+}
+
+func (s *server) timestamp(t *testing.T) int64 {
+	t.Helper()
+	code, body := get(t, plain(), s.url+"/metadata/timestamp.json")
+	require.Equal(t, http.StatusOK, code)
+	var doc struct{ Signed struct{ Version int64 } }
+	require.NoError(t, json.Unmarshal(body, &doc))
+	return doc.Signed.Version
+}
+
 func TestServeKeepsTheRepositoryFreshAndStops(t *testing.T) {
-	dir := t.TempDir()
-	code, _, stderr := runCommand(t, "init", "--plain-keys", "--dir", dir, "--timestamp-lifetime", "4s", "--snapshot-lifetime", "6s")
-	require.Zero(t, code, stderr)
-	url, stop := startServe(t, dir)
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
+	dir := newRepository(t, "--timestamp-lifetime", "4s", "--snapshot-lifetime", "6s")
+	s := startServe(t, dir)
+	first := s.timestamp(t)
+	require.Eventually(t, func() bool { return s.timestamp(t) >= first+2 }, time.Minute, 50*time.Millisecond)
+	code, st := s.health(t)
+	require.Equal(t, http.StatusOK, code)
+	require.NotEqual(t, repository.Down, st.Status)
+	require.Zero(t, s.stop(t))
+	_, err := plain().Get(s.url)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	for text := range strings.Lines(s.log.String()) {
+		require.True(t, json.Valid([]byte(text)), text)
+	}
+}
+
+// TestServeSaysThatItCannotSign: in the log and in the health, and goes on.
+func TestServeSaysThatItCannotSign(t *testing.T) {
+	dir := newRepository(t, "--timestamp-lifetime", "4s")
+	keys := filepath.Join(dir, "keys")
+	require.NoError(t, os.Rename(keys, dir+"-keys"))
+	require.NoError(t, os.Mkdir(keys, 0o700))
+	s := startServe(t, dir)
+	require.Contains(t, s.says(t, "cannot sign anew; tried again each minute")["error"], "timestamp")
+	var st repository.Status
 	require.Eventually(t, func() bool {
-		_, body := get(t, client, url+repository.HealthPath)
-		var st repository.Status
-		require.NoError(t, json.Unmarshal(body, &st))
-		return st.Status != repository.Down && st.Roles[2].Version >= 2 && st.Roles[3].Version >= 3
+		_, st = s.health(t)
+		return strings.Contains(strings.Join(st.Problems, "\n"), "timestamp and snapshot cannot be signed anew: ")
 	}, time.Minute, 50*time.Millisecond)
-	require.Zero(t, stop())
-	_, err := client.Get(url)
-	require.Error(t, err)
+	require.NotEqual(t, repository.Healthy, st.Status)
+	require.Eventually(t, func() bool {
+		code, st := s.health(t)
+		return code == http.StatusServiceUnavailable && st.Status == repository.Down
+	}, time.Minute, 50*time.Millisecond)
+	code, _ := get(t, plain(), s.url+"/metadata/timestamp.json")
+	require.Equal(t, http.StatusOK, code)
+	require.Zero(t, s.stop(t))
+}
+
+// TestServeSaysWhatPeopleMustDo: at the start, if it is late already.
+func TestServeSaysWhatPeopleMustDo(t *testing.T) {
+	dir := newRepository(t, "--targets-lifetime", "2s")
+	require.Eventually(t, func() bool {
+		code, _, _ := runCommand(t, "status", "--dir", dir)
+		return code != 0
+	}, time.Minute, 50*time.Millisecond)
+	s := startServe(t, dir)
+	line := s.says(t, "the repository needs attention")
+	require.Equal(t, "down", line["status"])
+	require.Contains(t, line["problems"].([]any)[0], "targets")
+	require.Zero(t, s.stop(t))
 }
 
 func TestServeLetsRunningAnswersFinish(t *testing.T) {
-	dir := t.TempDir()
-	r, err := repository.Init(t.Context(), dir, repository.InitOptions{Options: repository.Options{Keys: repository.Keys{Passphrase: repository.PlainKeys}}})
-	require.NoError(t, err)
+	dir := newRepository(t)
 	// Far more than the buffers of a connection hold.
 	name := strings.Repeat("a", 64) + ".large"
 	large := make([]byte, 32<<20)
-	require.NoError(t, os.WriteFile(filepath.Join(r.Dir(), "targets", name), large, 0o600))
-	url, stop := startServe(t, dir)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get(url + "/targets/" + name)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "targets", name), large, 0o600))
+	s := startServe(t, dir)
+	resp, err := plain().Get(s.url + "/targets/" + name)
 	require.NoError(t, err)
 	defer resp.Body.Close()
-	stopped := make(chan int, 1)
-	go func() { stopped <- stop() }()
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, func() bool {
-		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err == nil {
 			_ = c.Close()
 		}
@@ -90,53 +211,48 @@ func TestServeLetsRunningAnswersFinish(t *testing.T) {
 	n, err := io.Copy(io.Discard, resp.Body)
 	require.NoError(t, err)
 	require.Equal(t, int64(len(large)), n)
-	require.Zero(t, <-stopped)
+	require.NoError(t, s.cmd.Wait())
 }
 
-func TestLimitListener(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	l := limitListener(inner, 1)
-	accepted := make(chan net.Conn)
-	failed := make(chan error, 1)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				failed <- err
-				return
-			}
-			accepted <- c
-		}
-	}()
-	for range 2 {
-		c, err := net.Dial("tcp", inner.Addr().String())
+// TestServeGoesOnWithoutItsLog: nobody reads its stderr, and the disk of its
+// access log is full.
+func TestServeGoesOnWithoutItsLog(t *testing.T) {
+	dir := newRepository(t)
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full here")
+	}
+	for _, flags := range [][]string{nil, {"--access-log", "/dev/full"}} {
+		r, w, err := os.Pipe()
 		require.NoError(t, err)
-		defer c.Close()
+		s := &server{cmd: exec.Command("local-tuf", append([]string{"serve", "--dir", dir, "--port", "0", "--rate", "0"}, flags...)...)}
+		s.cmd.Stderr = w
+		out, err := s.cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, s.cmd.Start())
+		line, err := bufio.NewReader(out).ReadString('\n')
+		require.NoError(t, err)
+		_, url, _ := strings.Cut(strings.TrimSpace(line), " at ")
+		client := &http.Client{Transport: &http.Transport{}}
+		for range 2000 { // some 300 kB of log, where a pipe holds 64
+			code, _ := get(t, client, url+"/metadata/timestamp.json")
+			require.Equal(t, http.StatusOK, code)
+		}
+		client.CloseIdleConnections()
+		require.Zero(t, s.stop(t))
+		require.NoError(t, w.Close())
+		require.NoError(t, r.Close())
 	}
-	first := <-accepted
-	select {
-	case <-accepted:
-		t.Fatal("a second connection beyond the limit")
-	default:
-	}
-	require.NoError(t, first.Close())
-	_ = first.Close() // gives its place back only once
-	second := <-accepted
-	defer second.Close()
-	require.NoError(t, l.Close())
-	require.ErrorIs(t, <-failed, net.ErrClosed, "closing ends an Accept that waits for a place")
 }
 
-func TestLifetimeFlag(t *testing.T) {
-	for text, want := range map[string]string{"90d": "90d", "48h": "2d", "36h": "36h0m0s", "10m": "10m0s"} {
-		var l lifetime
-		require.NoError(t, l.Set(text))
-		require.Equal(t, want, l.String())
-	}
-	for _, bad := range []string{"", "d", "-1d", "1", "1s", "0d", "36501d", "4294967295d", "99999999999d", "-3h", "1.5d", "300000000h"} {
-		var l lifetime
-		require.Error(t, l.Set(bad), bad)
-		require.Zero(t, l)
-	}
+func TestAccessLogFile(t *testing.T) {
+	dir := newRepository(t)
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := startServe(t, dir, "--access-log", path)
+	get(t, plain(), s.url+"/metadata/1.root.json?secret")
+	require.Zero(t, s.stop(t))
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Regexp(t, `^\{"time":"[^"]*","level":"INFO","msg":"request","client":"127.0.0.1","method":"GET","path":"/metadata/1.root.json",`+
+		`"status":200,"bytes":[0-9]+,"duration_ms":[0-9.]+,"agent":"Go-http-client/1.1"\}\n$`, string(data))
+	require.NotContains(t, s.log.String(), "request")
 }

@@ -128,7 +128,7 @@ type server struct {
 
 // serve starts local-tuf serve on a free port and waits until it listens.
 func (s *stage) serve(ctx context.Context, in string) (*server, error) {
-	cmd, err := s.command(ctx, in, "local-tuf", "serve", "--port", "0")
+	cmd, err := s.command(ctx, in, "local-tuf", "serve", "--port", "0", "--access-log", "access.log")
 	if err != nil {
 		return nil, err
 	}
