@@ -108,8 +108,8 @@ func (s *server) says(t *testing.T, msg string) (line map[string]any) {
 	return line
 }
 
-// plain is a client that keeps no connection.
-func plain() *http.Client { return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} }
+// oneByOne is a client that keeps no connection.
+func oneByOne() *http.Client { return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} }
 
 func get(t *testing.T, client *http.Client, url string) (int, []byte) {
 	t.Helper()
@@ -123,14 +123,14 @@ func get(t *testing.T, client *http.Client, url string) (int, []byte) {
 
 func (s *server) health(t *testing.T) (code int, st repository.Status) {
 	t.Helper()
-	code, body := get(t, plain(), s.url+repository.HealthPath)
+	code, body := get(t, oneByOne(), s.url+repository.HealthPath)
 	require.NoError(t, json.Unmarshal(body, &st))
 	return code, st
 }
 
 func (s *server) timestamp(t *testing.T) int64 {
 	t.Helper()
-	code, body := get(t, plain(), s.url+"/metadata/timestamp.json")
+	code, body := get(t, oneByOne(), s.url+"/metadata/timestamp.json")
 	require.Equal(t, http.StatusOK, code)
 	var doc struct{ Signed struct{ Version int64 } }
 	require.NoError(t, json.Unmarshal(body, &doc))
@@ -146,7 +146,7 @@ func TestServeKeepsTheRepositoryFreshAndStops(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	require.NotEqual(t, repository.Down, st.Status)
 	require.Zero(t, s.stop(t))
-	_, err := plain().Get(s.url)
+	_, err := oneByOne().Get(s.url)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	for text := range strings.Lines(s.log.String()) {
 		require.True(t, json.Valid([]byte(text)), text)
@@ -171,7 +171,7 @@ func TestServeSaysThatItCannotSign(t *testing.T) {
 		code, st := s.health(t)
 		return code == http.StatusServiceUnavailable && st.Status == repository.Down
 	}, time.Minute, 50*time.Millisecond)
-	code, _ := get(t, plain(), s.url+"/metadata/timestamp.json")
+	code, _ := get(t, oneByOne(), s.url+"/metadata/timestamp.json")
 	require.Equal(t, http.StatusOK, code)
 	require.Zero(t, s.stop(t))
 }
@@ -197,7 +197,7 @@ func TestServeLetsRunningAnswersFinish(t *testing.T) {
 	large := make([]byte, 32<<20)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "targets", name), large, 0o600))
 	s := startServe(t, dir)
-	resp, err := plain().Get(s.url + "/targets/" + name)
+	resp, err := oneByOne().Get(s.url + "/targets/" + name)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
@@ -248,7 +248,7 @@ func TestAccessLogFile(t *testing.T) {
 	dir := newRepository(t)
 	path := filepath.Join(t.TempDir(), "access.log")
 	s := startServe(t, dir, "--access-log", path)
-	get(t, plain(), s.url+"/metadata/1.root.json?secret")
+	get(t, oneByOne(), s.url+"/metadata/1.root.json?secret")
 	require.Zero(t, s.stop(t))
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
