@@ -233,11 +233,13 @@ func requireTidy(t *testing.T, dir string) {
 // TestEncryptedAsStrongAsPromised: the file says so, and holds the plain key
 // nowhere.
 func TestEncryptedAsStrongAsPromised(t *testing.T) {
-	block, rest := pem.Decode(sample())
+	_, file, err := newKey(Ed25519, []byte(secret))
+	require.NoError(t, err)
+	block, rest := pem.Decode(file)
 	require.Contains(t, string(block.Bytes), `"params":{"N":131072,"r":8,"p":1}`)
 	public, err := parsePublic(rest)
 	require.NoError(t, err)
-	c, err := parseContainer(sample())
+	c, err := parseContainer(file)
 	require.NoError(t, err)
 	private, err := c.open([]byte(secret))
 	require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/stretchr/testify/require"
 
@@ -55,14 +56,27 @@ func get(t *testing.T, path string) []byte {
 	return data
 }
 
-// sample is the content of a file with an encrypted Ed25519 key, made once: to
-// encrypt takes a second.
-var sample = sync.OnceValue(func() []byte {
-	_, private, err := newKey(Ed25519, []byte(secret))
+// sealed is the content of a file with an encrypted key.
+func sealed(key crypto.Signer, level encrypted.KDFParameterStrength) []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		panic(err)
 	}
-	return private
+	box, err := encrypted.EncryptWithCustomKDFParameters(der, []byte(secret), level)
+	if err != nil {
+		panic(err)
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: pemEncrypted, Bytes: box}), publicPEM(key.Public())...)
+}
+
+// sample is the content of a file with an Ed25519 key, encrypted with the cheapest
+// parameters: with the usual ones the tests would take minutes.
+var sample = sync.OnceValue(func() []byte {
+	key, err := Ed25519.generate()
+	if err != nil {
+		panic(err)
+	}
+	return sealed(key, encrypted.Legacy)
 })
 
 // plainKey is the content of a file with a plain key.
