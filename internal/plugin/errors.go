@@ -14,7 +14,7 @@ func (e *ManifestError) Error() string {
 	if e.Field == "" {
 		return "manifest: " + e.Problem
 	}
-	return fmt.Sprintf("manifest: field %q %s", e.Field, e.Problem)
+	return fmt.Sprintf("manifest: field %.64q %s", e.Field, e.Problem)
 }
 
 // ArchiveError says which entry of a plugin archive breaks which rule.
@@ -29,5 +29,5 @@ func (e *ArchiveError) Error() string {
 	if e.Entry == "" {
 		return "archive: " + e.Problem
 	}
-	return fmt.Sprintf("archive: entry %q %s", e.Entry, e.Problem)
+	return fmt.Sprintf("archive: entry %.200q %s", e.Entry, e.Problem)
 }

@@ -3,17 +3,10 @@ package plugin
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"path"
-	"regexp"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Bounds of a manifest.
@@ -24,7 +17,7 @@ const (
 	maxDepth       = 16
 	maxName        = 64
 	maxVersion     = 64
-	maxDescription = 1000 // characters
+	maxText        = 1000 // characters of a description or reason
 	maxPermissions = 64
 	maxPermission  = 128
 	maxSafeInteger = 1<<53 - 1
@@ -32,6 +25,10 @@ const (
 	// releaseMember is what the repository adds to a manifest.
 	releaseMember = "release"
 )
+
+// members are the fields known here. Those of a manifest may have no others
+// that differ from them in case only.
+var members = []string{"name", "version", "publisher", "description", "entryPoint", "minHostVersion", "permissions", releaseMember}
 
 // Manifest describes a plugin to people and to the host application. It is
 // signed as the custom field of the target.
@@ -53,34 +50,22 @@ type Manifest struct {
 // TargetPath is the plugin's path in the repository.
 func (m *Manifest) TargetPath() string { return Path(m.Publisher, m.Name, m.Version) }
 
-var (
-	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
-	// https://semver.org, without build metadata: it does not take part in
-	// the order of versions, so two files could claim to be the same version.
-	semverPattern = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)` +
-		`(-(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?$`)
-	permissionPattern = regexp.MustCompile(`^[a-z0-9][A-Za-z0-9._:/*-]*$`)
-)
-
 // ParseManifest checks a manifest. Fields it does not know are kept as they
-// are. Every error is a [*ManifestError].
+// are; "release" is refused, since it is the repository's to write. Every error
+// is a [*ManifestError]. It keeps nothing of data and is safe for concurrent
+// use, as is all of this package.
 //
 // The manifest becomes part of signed metadata, so it may hold only what every
 // TUF client reads alike: no duplicate names, names in ASCII, whole numbers
-// that a double can hold.
+// that a double can hold. [Schema] says the same in JSON Schema, as far as that
+// language goes.
 func ParseManifest(data []byte) (*Manifest, error) {
 	if len(data) > MaxManifest {
 		return nil, &ManifestError{"", fmt.Sprintf("is larger than %d bytes", MaxManifest)}
 	}
-	if err := portable(data); err != nil {
+	fields, err := object(data)
+	if err != nil {
 		return nil, err
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return nil, &ManifestError{"", "is not a JSON object"}
-	}
-	if _, ok := fields[releaseMember]; ok {
-		return nil, &ManifestError{releaseMember, "is the repository's to write: leave it out"}
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, data); err != nil {
@@ -88,10 +73,11 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	}
 	m := &Manifest{Raw: compact.Bytes()}
 	f := fieldReader{fields: fields}
+	f.names()
 	m.Name = f.text("name", true, isName)
 	m.Version = f.text("version", true, isVersion)
-	m.Publisher = f.text("publisher", true, isName)
-	m.Description = f.text("description", true, isDescription)
+	m.Publisher = f.text("publisher", true, isPublisher)
+	m.Description = f.text("description", true, isText)
 	m.EntryPoint = f.text("entryPoint", false, isEntryPoint)
 	m.MinHostVersion = f.text("minHostVersion", false, isVersion)
 	m.Permissions = f.permissions()
@@ -99,19 +85,6 @@ func ParseManifest(data []byte) (*Manifest, error) {
 		return nil, f.err
 	}
 	return m, nil
-}
-
-// canonical returns members in the one spelling of RFC 8785.
-func canonical(members map[string]json.RawMessage) (json.RawMessage, error) {
-	data, err := json.Marshal(members)
-	if err != nil {
-		return nil, &ManifestError{"", "is not JSON: " + err.Error()}
-	}
-	v := jsontext.Value(data)
-	if err := v.Canonicalize(); err != nil {
-		return nil, &ManifestError{"", "is not JSON: " + err.Error()}
-	}
-	return json.RawMessage(v), nil
 }
 
 // fieldReader reads fields and remembers the first that is wrong.
@@ -123,6 +96,21 @@ type fieldReader struct {
 func (f *fieldReader) fail(field, problem string) {
 	if f.err == nil {
 		f.err = &ManifestError{field, problem}
+	}
+}
+
+// names refuses the reserved field, and fields that readers who ignore case
+// would take for another.
+func (f *fieldReader) names() {
+	for _, field := range slices.Sorted(maps.Keys(f.fields)) {
+		if field == releaseMember {
+			f.fail(field, "is the repository's to write: leave it out")
+		}
+		for _, known := range members {
+			if field != known && strings.EqualFold(field, known) {
+				f.fail(field, fmt.Sprintf("differs from %q only in case: some readers would take it for that", known))
+			}
+		}
 	}
 }
 
@@ -152,7 +140,7 @@ func (f *fieldReader) permissions() []string {
 		return nil
 	}
 	var list []*string
-	if raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
+	if raw[0] != '[' || json.Unmarshal(raw, &list) != nil || slices.Contains(list, nil) {
 		f.fail(field, "must be an array of strings")
 		return nil
 	}
@@ -162,109 +150,14 @@ func (f *fieldReader) permissions() []string {
 	seen := map[string]bool{}
 	var all []string
 	for _, p := range list {
-		switch {
-		case p == nil:
-			f.fail(field, "must be an array of strings")
-			return nil
-		case len(*p) > maxPermission || !permissionPattern.MatchString(*p):
+		if len(*p) > maxPermission || !permissionPattern.MatchString(*p) {
 			f.fail(field, fmt.Sprintf("holds %.40q: use letters, digits and . _ : / * -, at most %d", *p, maxPermission))
-		case seen[*p]:
+		}
+		if seen[*p] {
 			f.fail(field, fmt.Sprintf("holds %q twice", *p))
 		}
 		seen[*p] = true
 		all = append(all, *p)
 	}
 	return all
-}
-
-func isName(s string) string {
-	switch {
-	case len(s) > maxName:
-		return fmt.Sprintf("is longer than %d characters", maxName)
-	case !namePattern.MatchString(s):
-		return "must be lower-case letters, digits and . _ -, beginning and ending with a letter or digit"
-	case strings.Contains(s, ".."):
-		return `must not contain ".."`
-	}
-	return ""
-}
-
-func isVersion(s string) string {
-	switch {
-	case len(s) > maxVersion:
-		return fmt.Sprintf("is longer than %d characters", maxVersion)
-	case strings.Contains(s, "+"):
-		return "must not have build metadata (+…): two files could claim to be the same version"
-	case !semverPattern.MatchString(s):
-		return "must be a semantic version such as 1.2.3 or 1.2.3-beta.1"
-	}
-	return ""
-}
-
-func isDescription(s string) string {
-	switch {
-	case strings.TrimSpace(s) == "":
-		return "is empty"
-	case utf8.RuneCountInString(s) > maxDescription:
-		return fmt.Sprintf("is longer than %d characters", maxDescription)
-	case strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }):
-		return "holds control characters"
-	}
-	return ""
-}
-
-func isEntryPoint(s string) string {
-	if problem := badPath(s); problem != "" {
-		return problem
-	}
-	if path.Clean(s) != s || s == "." {
-		return "must be a plain path of a file in the archive, such as bin/plugin"
-	}
-	return ""
-}
-
-// portable refuses JSON that two TUF clients could read differently, or one of
-// them not at all.
-func portable(data []byte) error {
-	d := jsontext.NewDecoder(bytes.NewReader(data))
-	for first := true; ; first = false {
-		token, err := d.ReadToken()
-		if errors.Is(err, io.EOF) && !first {
-			return nil
-		}
-		if err != nil {
-			return &ManifestError{"", "is not JSON: " + err.Error()}
-		}
-		if first && token.Kind() != '{' {
-			return &ManifestError{"", "is not a JSON object"}
-		}
-		if !first && d.StackDepth() == 0 && token.Kind() != '}' {
-			return &ManifestError{"", "is followed by something else"}
-		}
-		if problem := badToken(d, token); problem != "" {
-			field, _, _ := strings.Cut(strings.TrimPrefix(string(d.StackPointer()), "/"), "/")
-			return &ManifestError{field, problem}
-		}
-	}
-}
-
-func badToken(d *jsontext.Decoder, t jsontext.Token) string {
-	depth := d.StackDepth()
-	if depth > maxDepth {
-		return fmt.Sprintf("is nested more than %d deep", maxDepth)
-	}
-	switch t.Kind() {
-	case '0':
-		n, err := strconv.ParseInt(t.String(), 10, 64)
-		if err != nil || strconv.FormatInt(n, 10) != t.String() || n > maxSafeInteger || n < -maxSafeInteger {
-			return "holds a number that is not whole or too large; write it as a string"
-		}
-	case '"':
-		kind, length := d.StackIndex(depth)
-		isMemberName := kind == '{' && length%2 == 1
-		if isMemberName && strings.ContainsFunc(t.String(), func(r rune) bool { return r < ' ' || r > '~' }) {
-			return "has a field name that is not printable ASCII"
-		}
-	}
-	return ""
 }

@@ -18,7 +18,7 @@ func IsPath(path string) (publisher string, ok bool) {
 	}
 	publisher, file, _ := strings.Cut(rest, "/")
 	base, ok := strings.CutSuffix(file, suffix)
-	if !ok || isName(publisher) != "" {
+	if !ok || isPublisher(publisher) != "" {
 		return "", false
 	}
 	for i := range len(base) {
