@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -27,19 +26,19 @@ type yankedJSON struct {
 }
 
 // Custom returns the custom field of the plugin's target: the members of the
-// manifest and the member "release", as canonical JSON (RFC 8785). A release
-// that contradicts itself or the version is a [*ManifestError]: a pre-release
-// in channel stable, the latest of a channel that does not count it, yanked and
-// still the latest.
+// manifest and the member "release", as canonical JSON (RFC 8785). The release
+// is said to be the latest of those channels only that count it: of none when
+// it is yanked, of beta alone when it is in beta. An unknown channel, or a
+// withdrawal without reason or time, is a [*ManifestError].
 func (m *Manifest) Custom(r Release) (json.RawMessage, error) {
 	fields, err := object(m.Raw)
 	if err != nil {
 		return nil, err
 	}
-	r = r.normal()
-	if problem := r.problem(m.Version); problem != "" {
+	if problem := r.problem(); problem != "" {
 		return nil, &ManifestError{releaseMember, problem}
 	}
+	r = r.normal()
 	said := releaseJSON{Channel: r.Channel, Latest: r.Latest}
 	if r.Yanked != nil {
 		said.Yanked = &yankedJSON{r.Yanked.Reason, r.Yanked.At}
@@ -77,14 +76,14 @@ func ParseCustom(custom []byte) (*Manifest, Release, error) {
 	if !ok {
 		return m, Release{Channel: ChannelOf(m.Version)}, nil
 	}
-	r, err := parseRelease(said, m.Version)
+	r, err := parseRelease(said)
 	if err != nil {
 		return nil, Release{}, err
 	}
 	return m, r, nil
 }
 
-func parseRelease(data []byte, version string) (Release, error) {
+func parseRelease(data []byte) (Release, error) {
 	var said *releaseJSON
 	if err := strict.Unmarshal(data, &said); err != nil || said == nil {
 		return Release{}, &ManifestError{releaseMember, "is not what a repository says of a release"}
@@ -93,20 +92,21 @@ func parseRelease(data []byte, version string) (Release, error) {
 	if said.Yanked != nil {
 		r.Yanked = &Yanked{said.Yanked.Reason, said.Yanked.At}
 	}
-	r = r.normal()
-	if problem := r.problem(version); problem != "" {
+	if problem := r.problem(); problem != "" {
 		return Release{}, &ManifestError{releaseMember, problem}
 	}
-	return r, nil
+	return r.normal(), nil
 }
 
-// normal returns a copy in the one way to say the same.
+// normal returns a copy in the one way to say the same: sorted, in UTC, and the
+// latest of no channel that does not count it.
 func (r Release) normal() Release {
-	r.Latest = slices.Clone(r.Latest)
-	// In the order of the alphabet backwards stable comes before beta.
-	slices.SortFunc(r.Latest, func(a, b Channel) int { return cmp.Compare(b, a) })
-	if len(r.Latest) == 0 {
-		r.Latest = nil
+	latest := r.Latest
+	r.Latest = nil
+	for _, c := range []Channel{Stable, Beta} {
+		if slices.Contains(latest, c) && r.counts(c) {
+			r.Latest = append(r.Latest, c)
+		}
 	}
 	if r.Yanked != nil {
 		r.Yanked = &Yanked{r.Yanked.Reason, r.Yanked.At.UTC().Truncate(time.Second)}
@@ -114,30 +114,15 @@ func (r Release) normal() Release {
 	return r
 }
 
-// problem says what about a release in normal form cannot be, or "".
-func (r Release) problem(version string) string {
-	if _, err := ParseChannel(string(r.Channel)); err != nil {
-		return "says channel " + err.Error()
-	}
-	if r.Channel == Stable && IsPrerelease(version) {
-		return fmt.Sprintf("says channel %s, but version %s is a pre-release", Stable, version)
-	}
-	for i, c := range r.Latest {
+// problem says what about a release cannot be, or "".
+func (r Release) problem() string {
+	for _, c := range append([]Channel{r.Channel}, r.Latest...) {
 		if _, err := ParseChannel(string(c)); err != nil {
-			return "says latest of " + err.Error()
-		}
-		if i > 0 && c == r.Latest[i-1] {
-			return fmt.Sprintf("says latest of %s twice", c)
-		}
-		if !r.counts(c) {
-			return fmt.Sprintf("says latest of %s, but its channel is %s", c, r.Channel)
+			return "says " + err.Error()
 		}
 	}
 	if r.Yanked == nil {
 		return ""
-	}
-	if len(r.Latest) > 0 {
-		return "says both yanked and latest"
 	}
 	if problem := isText(r.Yanked.Reason); problem != "" {
 		return "has a reason that " + problem

@@ -61,6 +61,30 @@ func TestCustomCopiesAndSorts(t *testing.T) {
 	require.Equal(t, []Channel{Beta, Stable}, given)
 }
 
+func TestNoReleaseIsTheLatestOfWhatDoesNotCountIt(t *testing.T) {
+	both := []Channel{Stable, Beta}
+	for _, tc := range []struct{ said, meant Release }{
+		{Release{Channel: Beta, Latest: both}, Release{Channel: Beta, Latest: []Channel{Beta}}},
+		{Release{Channel: Beta, Latest: []Channel{Stable}}, Release{Channel: Beta}},
+		{Release{Channel: Stable, Latest: []Channel{Beta, Beta}}, Release{Channel: Stable, Latest: []Channel{Beta}}},
+		{Release{Stable, both, &Yanked{"x", noon}}, Release{Stable, nil, &Yanked{"x", noon}}},
+	} {
+		custom, err := parsed(t, nil).Custom(tc.said)
+		require.NoError(t, err)
+		_, got, err := ParseCustom(custom)
+		require.NoError(t, err)
+		require.Equal(t, tc.meant, got)
+
+		said := releaseJSON{Channel: tc.said.Channel, Latest: tc.said.Latest}
+		if tc.said.Yanked != nil {
+			said.Yanked = &yankedJSON{"x", noon}
+		}
+		_, got, err = ParseCustom(manifestWith(t, map[string]any{"release": said}))
+		require.NoError(t, err)
+		require.Equal(t, tc.meant, got)
+	}
+}
+
 func TestCustomOfOlderPublishers(t *testing.T) {
 	for version, channel := range map[string]Channel{"1.0.0": Stable, "1.0.0-rc.1": Beta} {
 		_, r, err := ParseCustom(manifestWith(t, map[string]any{"version": version}))
@@ -99,26 +123,21 @@ func TestTheLargestManifestGoesThere(t *testing.T) {
 func TestReleasesThatAreNot(t *testing.T) {
 	long := strings.Repeat("x", maxText+1)
 	for name, tc := range map[string]struct {
-		version string
-		r       Release
-		says    string
+		r    Release
+		says string
 	}{
-		"no channel":             {"1.0.0", Release{}, `"" is no channel`},
-		"unknown channel":        {"1.0.0", Release{Channel: "nightly"}, `"nightly" is no channel`},
-		"stable pre-release":     {"1.0.0-rc.1", Release{Channel: Stable}, "pre-release"},
-		"latest of nothing":      {"1.0.0", Release{Channel: Stable, Latest: []Channel{""}}, `"" is no channel`},
-		"latest of another":      {"1.0.0", Release{Channel: Beta, Latest: []Channel{Stable, Beta}}, "its channel is beta"},
-		"latest twice":           {"1.0.0", Release{Channel: Stable, Latest: []Channel{Beta, Stable, Beta}}, "twice"},
-		"yanked and latest":      {"1.0.0", Release{Channel: Stable, Latest: []Channel{Stable}, Yanked: &Yanked{"x", noon}}, "both yanked and latest"},
-		"yanked without reason":  {"1.0.0", Release{Channel: Stable, Yanked: &Yanked{" ", noon}}, "reason that is empty"},
-		"yanked, hidden reason":  {"1.0.0", Release{Channel: Stable, Yanked: &Yanked{"x\u202ey", noon}}, "U+202E"},
-		"yanked, half a reason":  {"1.0.0", Release{Channel: Stable, Yanked: &Yanked{"x\xff", noon}}, "UTF-8"},
-		"yanked, long reason":    {"1.0.0", Release{Channel: Stable, Yanked: &Yanked{long, noon}}, "longer than 1000"},
-		"yanked without time":    {"1.0.0", Release{Channel: Stable, Yanked: &Yanked{"x", time.Time{}}}, "without a time"},
-		"yanked in a far future": {"1.0.0", Release{Channel: Stable, Yanked: &Yanked{"x", noon.AddDate(9000, 0, 0)}}, "without a time"},
+		"no channel":             {Release{}, `"" is no channel`},
+		"unknown channel":        {Release{Channel: "nightly"}, `"nightly" is no channel`},
+		"latest of nothing":      {Release{Channel: Stable, Latest: []Channel{""}}, `"" is no channel`},
+		"yanked without reason":  {Release{Channel: Stable, Yanked: &Yanked{" ", noon}}, "reason that is empty"},
+		"yanked, hidden reason":  {Release{Channel: Stable, Yanked: &Yanked{"x\u202ey", noon}}, "U+202E"},
+		"yanked, half a reason":  {Release{Channel: Stable, Yanked: &Yanked{"x\xff", noon}}, "UTF-8"},
+		"yanked, long reason":    {Release{Channel: Stable, Yanked: &Yanked{long, noon}}, "longer than 1000"},
+		"yanked without time":    {Release{Channel: Stable, Yanked: &Yanked{"x", time.Time{}}}, "without a time"},
+		"yanked in a far future": {Release{Channel: Stable, Yanked: &Yanked{"x", noon.AddDate(9000, 0, 0)}}, "without a time"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parsed(t, map[string]any{"version": tc.version}).Custom(tc.r)
+			_, err := parsed(t, nil).Custom(tc.r)
 			var e *ManifestError
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, "release", e.Field)
@@ -133,12 +152,12 @@ func TestCustomsThatAreNot(t *testing.T) {
 	at := `"at":"2026-11-23T12:00:00Z"`
 	for _, release := range []string{
 		`null`, `true`, `[]`, `"stable"`, `{}`, `{"channel":null}`, `{"channel":"Stable"}`, `{"Channel":"stable"}`, `{"channel":7}`,
-		`{"channel":"stable","latest":"stable"}`, `{"channel":"stable","latest":[null]}`, `{"channel":"stable","latest":["beta","beta"]}`,
-		`{"channel":"beta","latest":["stable"]}`, `{"channel":"stable","latest":["nightly"]}`, `{"channel":"stable","yanked":true}`,
+		`{"channel":"stable","latest":"stable"}`, `{"channel":"stable","latest":[null]}`,
+		`{"channel":"stable","latest":["nightly"]}`, `{"channel":"stable","yanked":true}`,
 		`{"channel":"stable","yanked":{}}`, `{"channel":"stable","yanked":{"reason":"x"}}`, `{"channel":"stable","yanked":{` + at + `}}`,
 		`{"channel":"stable","yanked":{"reason":"x","at":"yesterday"}}`, `{"channel":"stable","yanked":{"reason":"x","at":1}}`,
 		`{"channel":"stable","yanked":{"reason":"x","at":"2026-11-23"}}`, `{"channel":"stable","yanked":{"reason":"\u202e",` + at + `}}`,
-		`{"channel":"stable","latest":["stable"],"yanked":{"reason":"x",` + at + `}}`, `{"channel":"stable","channel":"beta"}`,
+		`{"channel":"stable","channel":"beta"}`,
 	} {
 		custom := strings.Replace(string(manifestWith(t, nil)), "{", `{"release":`+release+",", 1)
 		m, r, err := ParseCustom([]byte(custom))

@@ -45,7 +45,7 @@ type Yanked struct {
 
 // Release is what the repository says of one version of a plugin.
 type Release struct {
-	// Channel is never stable for a pre-release.
+	// Channel is what the publisher says, whatever the version.
 	Channel Channel
 	// Latest are the channels of which this is the latest version, stable
 	// before beta.
@@ -54,9 +54,8 @@ type Release struct {
 	Yanked *Yanked
 }
 
-// counts tells whether a release of this channel is offered to those who
-// follow c.
-func (r Release) counts(c Channel) bool { return c == Beta || c == r.Channel }
+// counts tells whether the release is offered to those who follow c.
+func (r Release) counts(c Channel) bool { return r.Yanked == nil && (c == Beta || c == r.Channel) }
 
 // Version is one version of a plugin with what is said of it.
 type Version struct {
@@ -72,7 +71,7 @@ func Latest(all []Version) map[Channel]string {
 	latest := map[Channel]string{}
 	for _, v := range all {
 		for _, c := range []Channel{Stable, Beta} {
-			if v.Release.Yanked != nil || !v.Release.counts(c) {
+			if !v.Release.counts(c) {
 				continue
 			}
 			if best, ok := latest[c]; !ok || Compare(v.Version, best) > 0 {
