@@ -62,12 +62,9 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/targets":    {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/bundle":     {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
 		"./internal/pyenv":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
-		"./internal/plugin":     {"/repository", "/hybrid", "/internal/store", "/internal/transport", "go-tuf"},
+		"./internal/plugin":     {"vault-tuf/", "go-tuf", "jsonschema"},
 		"./internal/draft":      {"/repository", "/hybrid", "/internal/store", "/internal/transport", "/internal/keys", "go-tuf"},
 		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper"},
-		"./internal/lint":       {"/internal/store", "/internal/transport", "/hybrid", "/repository"},
-		"./repository":          {"/hybrid", "/cmd/", "/internal/tuftest"},
-		"./internal/plugin":     {"vault-tuf/", "go-tuf", "jsonschema"},
 		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
 	} {
 		for _, dep := range deps(t, pkg) {

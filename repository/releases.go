@@ -101,7 +101,7 @@ func (r *Repository) amend(ctx context.Context, target string, how func(*plugin.
 		}
 		custom, err := m.Custom(said)
 		if err != nil {
-			return err
+			return &Error{Code: protocol.CodeUsage, Target: target, Msg: err.Error(), Err: err, Hint: "nothing was changed"}
 		}
 		if err := d.SetCustom(target, custom); err != nil {
 			return err
