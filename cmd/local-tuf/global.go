@@ -10,9 +10,6 @@ import (
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
-// envPassphrase may hold the passphrase of the private keys.
-const envPassphrase = "RAGNOS_TUF_PASSPHRASE"
-
 // global is the flags that every command has.
 type global struct {
 	dir            string
@@ -28,17 +25,8 @@ func (g *global) flags(f *pflag.FlagSet) {
 
 // passphrase returns where passphrases come from. Each is asked for once.
 func (g *global) passphrase(cmd *cobra.Command) (pass keyfile.Passphrase, forget func()) {
-	var sources []keyfile.Passphrase
-	if g.passphraseFile != "" {
-		sources = append(sources, keyfile.FromFile(g.passphraseFile))
-	}
-	if os.Getenv(envPassphrase) != "" {
-		sources = append(sources, keyfile.FromEnv(envPassphrase))
-	}
-	if len(sources) == 0 {
-		sources = append(sources, keyfile.FromPrompt(os.Stdin, cmd.ErrOrStderr()))
-	}
-	return keyfile.Once(keyfile.FirstOf(sources...))
+	return keyfile.Once(keyfile.FirstOf(keyfile.FromFile(g.passphraseFile), keyfile.FromEnv(keyfile.EnvPassphrase),
+		keyfile.FromPrompt(os.Stdin, cmd.ErrOrStderr())))
 }
 
 // open opens the repository for a command. done forgets the passphrases.
