@@ -62,7 +62,7 @@ func (r *Repository) Handler(amend ...func(*Status)) http.Handler {
 }
 
 func newHandler(r *Repository, amend []func(*Status)) *handler {
-	return &handler{r: r, digests: digests{settled: settledAfter}, health: health{r: r, amend: amend, age: healthAge}}
+	return &handler{r: r, digests: digests{settled: settledAfter}, health: health{r: r, amend: amend, age: healthAge, memory: newMemory()}}
 }
 
 // ServeHTTP answers one request.
@@ -166,9 +166,11 @@ type health struct {
 	amend []func(*Status)
 	age   time.Duration
 
-	mu    sync.Mutex
-	last  Status
-	until time.Time
+	mu sync.Mutex
+	// memory is what has been verified before: only what changed is read again.
+	memory *memory
+	last   Status
+	until  time.Time
 }
 
 func (h *health) serve(w http.ResponseWriter) {
@@ -193,7 +195,7 @@ func (h *health) status() Status {
 		return h.last
 	}
 	// The status says "down" by itself; the error may name local paths.
-	st, _ := h.r.Status(context.Background())
+	st, _ := h.r.status(context.Background(), h.memory, nil)
 	for _, f := range h.amend {
 		f(&st)
 	}

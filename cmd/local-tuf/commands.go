@@ -1,14 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -150,61 +147,4 @@ device files, too many entries, or unpacks to too much.`,
 	}
 	cmd.Flags().StringVar(&channel, "channel", "", "stable or beta (default: beta for a pre-release, else stable)")
 	return cmd
-}
-
-func newStatus(g *global) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Verify the repository and say how long it is valid",
-		Long: `Verify the signed metadata and print version and expiry of each role. The exit
-code is 0 if clients can use the repository, even if a role expires soon, and 13
-if a role has expired.`,
-		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, done, err := g.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer done()
-			st, err := r.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				err = json.NewEncoder(cmd.OutOrStdout()).Encode(st)
-			} else {
-				err = printStatus(cmd.OutOrStdout(), g.dir, st)
-			}
-			if err != nil {
-				return err
-			}
-			return st.Err()
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	return cmd
-}
-
-func printStatus(out io.Writer, dir string, st repository.Status) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "repository\t%s\nstatus\t%s\nplugins\t%d (%d bytes)\n\n", dir, st.Status, st.Targets, st.Bytes)
-	fmt.Fprintf(w, "role\tversion\texpires\tleft\n")
-	for _, r := range st.Roles {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", r.Role, r.Version, r.Expires.Format(time.RFC3339),
-			left(r.SecondsLeft))
-	}
-	for _, p := range st.Problems {
-		fmt.Fprintf(w, "\n%s\n", p)
-	}
-	return w.Flush()
-}
-
-// left is a number of seconds in days, or more exactly in the last two.
-func left(seconds int64) string {
-	d := time.Duration(seconds) * time.Second
-	if d >= 48*time.Hour {
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
-	}
-	return d.String()
 }
