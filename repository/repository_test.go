@@ -231,7 +231,7 @@ func TestStatus(t *testing.T) {
 	require.Equal(t, 1, st.Targets)
 	require.Equal(t, int64(326), st.Bytes)
 	require.Equal(t, RoleStatus{Role: "timestamp", Version: 2, Expires: clock.now.Truncate(time.Second).Add(24 * time.Hour), SecondsLeft: 86400,
-		Keys: &RoleKeys{Threshold: 1, Listed: 1, AtHand: 1}}, st.Roles[3])
+		Keys: &KeysAtHand{Threshold: 1, Listed: 1, AtHand: 1}}, st.Roles[3])
 
 	clock.now = clock.now.Add(19 * time.Hour)
 	st, err = r.Status(t.Context())

@@ -59,12 +59,12 @@ type RoleStatus struct {
 	// Soon says that it should be renewed now.
 	Soon bool `json:"soon,omitempty"`
 	// Targets is the number of plugins that the role lists.
-	Targets int       `json:"targets,omitempty"`
-	Keys    *RoleKeys `json:"keys,omitempty"`
+	Targets int         `json:"targets,omitempty"`
+	Keys    *KeysAtHand `json:"keys,omitempty"`
 }
 
-// RoleKeys says who can sign for a role.
-type RoleKeys struct {
+// KeysAtHand says who can sign for a role.
+type KeysAtHand struct {
 	// Threshold of the keys Listed must sign.
 	Threshold int `json:"threshold"`
 	Listed    int `json:"listed"`
@@ -80,10 +80,10 @@ type BinsStatus struct {
 	Count     int    `json:"count"`
 	Targets   int    `json:"targets"`
 	// Expires is when the first of them expires.
-	Expires     time.Time `json:"expires"`
-	SecondsLeft int64     `json:"seconds_left"`
-	Soon        bool      `json:"soon,omitempty"`
-	Keys        *RoleKeys `json:"keys,omitempty"`
+	Expires     time.Time   `json:"expires"`
+	SecondsLeft int64       `json:"seconds_left"`
+	Soon        bool        `json:"soon,omitempty"`
+	Keys        *KeysAtHand `json:"keys,omitempty"`
 }
 
 // Status verifies all metadata and says how long it is good for, who can renew
@@ -188,11 +188,11 @@ func (st *Status) left(expires time.Time) int64 {
 }
 
 // count says how many of a role's keys are at hand.
-func (r ring) count(q *quorum) *RoleKeys {
+func (r ring) count(q *quorum) *KeysAtHand {
 	if r == nil {
 		return nil
 	}
-	k := &RoleKeys{Threshold: q.threshold, Listed: q.listed}
+	k := &KeysAtHand{Threshold: q.threshold, Listed: q.listed}
 	for _, print := range q.keys {
 		if _, ok := r[print]; ok {
 			k.AtHand++
@@ -203,7 +203,7 @@ func (r ring) count(q *quorum) *RoleKeys {
 
 // judge says what there is to say of a role's expiry, and whether that comes
 // soon. An expired role makes the repository worse.
-func (st *Status) judge(s *state, role string, expires time.Time, worse Health, keys *RoleKeys) (soon bool) {
+func (st *Status) judge(s *state, role string, expires time.Time, worse Health, keys *KeysAtHand) (soon bool) {
 	left := expires.Sub(s.now)
 	when := expires.Format(time.RFC3339)
 	if left <= 0 {
@@ -235,9 +235,6 @@ func inDays(d time.Duration) string {
 		return fmt.Sprintf("%d days", days)
 	}
 }
-
-// proposalsName is the directory of changes that wait for signatures.
-const proposalsName = "proposals"
 
 // maxProposals bounds the proposals that a status names.
 const maxProposals = 100

@@ -14,10 +14,13 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
-const day = 24 * time.Hour
-
 // addRole delegates to a role with one new key in DIR/keys.
 func addRole(t testing.TB, r *Repository, name string) {
+	t.Helper()
+	require.NoError(t, tryRole(t, r, name, "plugins/"+name+"/*"))
+}
+
+func tryRole(t testing.TB, r *Repository, name, pattern string) error {
 	t.Helper()
 	k, err := keyfile.Generate(t.Context(), filepath.Join(r.dir, keysName), name, keyfile.Ed25519, keyfile.Plain)
 	require.NoError(t, err)
@@ -26,14 +29,14 @@ func addRole(t testing.TB, r *Repository, name string) {
 		if err != nil {
 			return err
 		}
-		if err := d.Delegate(name, 1, "plugins/"+name+"/*"); err != nil {
+		if err := d.Delegate(name, 1, pattern); err != nil {
 			return err
 		}
 		c.newRole(name, roleTargets)
 		return d.Delegations.AddKey(name, k.Public.ID, k.Public.Key)
 	})
-	require.NoError(t, err)
 	require.Nil(t, p)
+	return err
 }
 
 // addBins delegates from targets to hash bins with one new key.
@@ -68,7 +71,7 @@ func TestStatusOfPublishersAndBins(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Healthy, st.Status)
 	require.Equal(t, RoleStatus{Role: "acme", Version: 2, Expires: clock.now.Truncate(time.Second).Add(90 * day), SecondsLeft: 90 * 86400,
-		Targets: 1, Keys: &RoleKeys{Threshold: 1, Listed: 1}}, st.Roles[4])
+		Targets: 1, Keys: &KeysAtHand{Threshold: 1, Listed: 1}}, st.Roles[4])
 	list, err := r.Targets(t.Context())
 	require.NoError(t, err)
 	require.Len(t, list, 1)
@@ -83,7 +86,7 @@ func TestStatusOfPublishersAndBins(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, st.Roles, 4)
 	require.Equal(t, []BinsStatus{{Prefix: "bin", Delegator: "targets", Count: 8, Targets: 1,
-		Expires: clock.now.Truncate(time.Second).Add(90 * day), SecondsLeft: 90 * 86400, Keys: &RoleKeys{1, 1, 1}}}, st.Bins)
+		Expires: clock.now.Truncate(time.Second).Add(90 * day), SecondsLeft: 90 * 86400, Keys: &KeysAtHand{1, 1, 1}}}, st.Bins)
 	require.Equal(t, 1, st.Targets)
 }
 

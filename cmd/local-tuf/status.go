@@ -140,7 +140,7 @@ func printRest(out io.Writer, p painter, st repository.Status, list []repository
 	return w.Flush()
 }
 
-func keysOf(k *repository.RoleKeys) string {
+func keysOf(k *repository.KeysAtHand) string {
 	if k == nil {
 		return ""
 	}
