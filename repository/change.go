@@ -13,6 +13,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -33,6 +34,10 @@ type change struct {
 	// renew asks for a next version of snapshot or timestamp although nothing
 	// that they list changes.
 	renew map[string]bool
+
+	// unattended: nobody is there to open keys; those that cannot be opened are
+	// as if elsewhere.
+	unattended bool
 
 	// added are the target paths that the change lists newly.
 	added map[pluginKey][]string
@@ -426,16 +431,12 @@ func (c *change) sign(ctx context.Context, s *sealed, by *admission.Doc, require
 		if !ok || slices.Contains(have, id) {
 			continue
 		}
-		signer, err := key.open(ctx)
-		if err != nil && required {
+		sig, err := key.sign(ctx, s.plain.Canonical)
+		switch {
+		case err != nil && required && !(c.unattended && errors.Is(err, keyfile.ErrNoPassphrase)):
 			return err
-		}
-		if err != nil {
+		case err != nil:
 			continue
-		}
-		sig, err := signer.SignMessage(bytes.NewReader(s.plain.Canonical))
-		if err != nil {
-			return &Error{Code: protocol.CodeInternal, Role: s.role, Msg: "the key " + key.name + " cannot sign", Err: err}
 		}
 		s.envelope.Add(admission.Signature{KeyID: id, Sig: sig})
 		have = signedBy(by, s)

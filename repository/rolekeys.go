@@ -224,6 +224,9 @@ type RotateOptions struct {
 	// New is a file with the public half of a key made elsewhere. If it is "" a
 	// key is made in DIR/keys.
 	New string
+
+	// plain stores the new key unencrypted.
+	plain bool
 }
 
 // RotateKey replaces a key of a role by a new one, and signs anew what it signs.
@@ -286,7 +289,7 @@ func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (d
 		done.New.Name = nameOf(o.New)
 	} else {
 		var made *keyfile.Key
-		if made, err = c.newKey(ctx, role); err == nil {
+		if made, err = c.newKey(ctx, role, o.plain); err == nil {
 			public, done.New.Name, done.NewFile = made.Public, made.Name, made.Path
 		}
 	}
@@ -303,10 +306,13 @@ func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (d
 
 // newKey makes a key of a role in DIR/keys, under the first free name, and takes
 // it into the ring.
-func (c *change) newKey(ctx context.Context, role string) (*keyfile.Key, error) {
-	dir := filepath.Join(c.r.dir, keysName)
+func (c *change) newKey(ctx context.Context, role string, plain bool) (*keyfile.Key, error) {
+	dir, pass := filepath.Join(c.r.dir, keysName), c.r.keys.Passphrase
+	if plain {
+		pass = keyfile.Plain
+	}
 	for n := 2; ; n++ {
-		k, err := keyfile.Generate(ctx, dir, fmt.Sprintf("%s-%d", fileName(role), n), c.r.config.Algorithm, c.r.keys.Passphrase)
+		k, err := keyfile.Generate(ctx, dir, fmt.Sprintf("%s-%d", fileName(role), n), c.r.config.Algorithm, pass)
 		if errors.Is(err, keyfile.ErrExists) && n < maxKeyNames {
 			continue
 		}

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,8 @@ func sayTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC")
 
 // sayQuorum says how many of how many keys must sign.
 func sayQuorum(threshold, keys int) string { return fmt.Sprintf("%d of %d keys", threshold, keys) }
+
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // without returns the elements of a that are not in b.
 func without(a, b []string) (list []string) {
