@@ -165,6 +165,19 @@ func (c *change) noteKeys() error {
 			}
 			cfg.KeysSince[id] = c.now.UTC().Truncate(time.Second)
 		}
+		if before == nil {
+			continue
+		}
+		for id := range keysOfDoc(before) {
+			if keysOfDoc(s.plain)[id] {
+				continue
+			}
+			cfg, err := c.editConfig()
+			if err != nil {
+				return err
+			}
+			delete(cfg.KeysSince, id)
+		}
 	}
 	return nil
 }

@@ -295,8 +295,7 @@ type MadeSignature struct {
 }
 
 // Sign signs with every key of keys that is listed for a role of the proposal and
-// has not signed yet, and for that role only. Keys in DIR/keys of a repository
-// are among keys.Dirs if the caller wants them. Keys that cannot be used are an
+// has not signed yet, and for that role only. Keys that cannot be used are an
 // error only if no signature was made. It blocks while passphrases are asked for,
 // until ctx ends.
 func (p *Proposal) Sign(ctx context.Context, k Keys) ([]MadeSignature, error) {
@@ -304,26 +303,28 @@ func (p *Proposal) Sign(ctx context.Context, k Keys) ([]MadeSignature, error) {
 	return made, during("proposal sign", err)
 }
 
+// WouldSign returns the signatures that [Proposal.Sign] would make. It opens no
+// key. The error is about keys that cannot be used, beside those that can.
+func (p *Proposal) WouldSign(k Keys) ([]MadeSignature, error) {
+	plan, err := p.plan(k)
+	var list []MadeSignature
+	for _, s := range plan {
+		list = append(list, s.made)
+	}
+	return list, during("proposal sign", err)
+}
+
 func (p *Proposal) sign(ctx context.Context, k Keys) (made []MadeSignature, err error) {
-	var files []*keyfile.Key
-	var unusable []error
-	for _, dir := range k.Dirs {
-		list, err := keyfile.List(dir)
+	plan, err := p.plan(k)
+	unusable := []error{err}
+	for _, s := range plan {
+		sig, err := s.with.sign(ctx, s.file.plain.Canonical)
 		if err != nil {
 			unusable = append(unusable, err)
+			continue
 		}
-		files = append(files, list...)
-	}
-	ring, err := k.ring(files)
-	if err != nil {
-		unusable = append(unusable, err)
-	}
-	for _, f := range p.files {
-		some, err := p.signFile(ctx, f, ring)
-		made = append(made, some...)
-		if err != nil {
-			unusable = append(unusable, err)
-		}
+		s.file.envelope.Add(admission.Signature{KeyID: s.made.Key.KeyID, Sig: sig})
+		made = append(made, s.made)
 	}
 	if ctx.Err() != nil || len(made) == 0 {
 		return nil, errors.Join(unusable...)
@@ -331,30 +332,43 @@ func (p *Proposal) sign(ctx context.Context, k Keys) (made []MadeSignature, err 
 	return made, nil
 }
 
-func (p *Proposal) signFile(ctx context.Context, f *proposed, ring ring) (made []MadeSignature, err error) {
-	signed := map[keys.Fingerprint]bool{}
-	for _, a := range p.welcome(f) {
-		listed, r, _ := a.by.Delegated(a.role)
-		for _, id := range goodSignatures(a.by, a.role, f.plain.Canonical, f.envelope.Signatures) {
-			if k, err := keys.Decode(listed[id]); err == nil {
-				signed[k.Fingerprint] = true
+// planned is a signature that can be made.
+type planned struct {
+	file *proposed
+	with ringKey
+	made MadeSignature
+}
+
+// plan finds the keys at hand that are listed and have not signed yet.
+func (p *Proposal) plan(k Keys) (list []planned, err error) {
+	var files []*keyfile.Key
+	var unusable []error
+	for _, dir := range k.Dirs {
+		some, err := keyfile.List(dir)
+		unusable = append(unusable, err)
+		files = append(files, some...)
+	}
+	ring, err := k.ring(files)
+	unusable = append(unusable, err)
+	for _, f := range p.files {
+		signed := map[keys.Fingerprint]bool{}
+		for _, a := range p.welcome(f) {
+			listed, r, _ := a.by.Delegated(a.role)
+			for _, id := range goodSignatures(a.by, a.role, f.plain.Canonical, f.envelope.Signatures) {
+				if k, err := keys.Decode(listed[id]); err == nil {
+					signed[k.Fingerprint] = true
+				}
 			}
-		}
-		for _, id := range r.KeyIDs {
-			key, ok := ring.find(listed[id])
-			if !ok || signed[key.public.Fingerprint] {
-				continue
+			for _, id := range r.KeyIDs {
+				key, ok := ring.find(listed[id])
+				if ok && !signed[key.public.Fingerprint] {
+					signed[key.public.Fingerprint] = true
+					list = append(list, planned{f, key, MadeSignature{f.role, f.plain.Version, p.ref(id)}})
+				}
 			}
-			sig, err := key.sign(ctx, f.plain.Canonical)
-			if err != nil {
-				return made, err
-			}
-			signed[key.public.Fingerprint] = true
-			f.envelope.Add(admission.Signature{KeyID: id, Sig: sig})
-			made = append(made, MadeSignature{f.role, f.plain.Version, p.ref(id)})
 		}
 	}
-	return made, nil
+	return list, errors.Join(unusable...)
 }
 
 // Merge collects the signatures of copies of the proposal that others have

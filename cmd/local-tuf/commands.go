@@ -136,9 +136,12 @@ device files, too many entries, or unpacks to too much.`,
 				return err
 			}
 			defer done()
-			t, _, err := r.Publish(cmd.Context(), args[0], args[1], repository.PublishOptions{Channel: repository.Channel(channel)})
+			t, p, err := r.Publish(cmd.Context(), args[0], args[1], repository.PublishOptions{Channel: repository.Channel(channel)})
 			if err != nil {
 				return err
+			}
+			if p != nil {
+				return handProposal(cmd, g, p)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "published %s\nsha256 %s, %d bytes, listed by %s in channel %s\n",
 				t.Path, t.SHA256, t.Length, t.Role, t.Channel)

@@ -15,12 +15,14 @@ type global struct {
 	dir            string
 	keyDirs        []string
 	passphraseFile string
+	proposal       string
 }
 
 func (g *global) flags(f *pflag.FlagSet) {
 	f.StringVar(&g.dir, "dir", "./tuf-repo", "directory of the repository")
 	f.StringArrayVar(&g.keyDirs, "keys", nil, "another `directory` of private keys, beside DIR/keys; may be repeated")
 	f.StringVar(&g.passphraseFile, "passphrase-file", "", "`file` whose first line is the passphrase of the private keys")
+	f.StringVar(&g.proposal, "proposal", "", "`file` for a change that needs signatures of others (default: one in DIR/proposals)")
 }
 
 // passphrase returns where passphrases come from. Each is asked for once.
@@ -31,7 +33,15 @@ func (g *global) passphrase(cmd *cobra.Command) (pass keyfile.Passphrase, forget
 
 // open opens the repository for a command. done forgets the passphrases.
 func (g *global) open(cmd *cobra.Command) (r *repository.Repository, done func(), err error) {
+	return g.openFor(cmd, false)
+}
+
+// openFor is open for a command that makes keys, plain ones if it was asked to.
+func (g *global) openFor(cmd *cobra.Command, plain bool) (r *repository.Repository, done func(), err error) {
 	pass, forget := g.passphrase(cmd)
+	if plain {
+		pass = keyfile.FirstOf(keyfile.Plain, pass)
+	}
 	r, err = repository.Open(g.dir, repository.Options{Keys: repository.Keys{Dirs: g.keyDirs, Passphrase: pass}})
 	return r, forget, err
 }

@@ -26,14 +26,22 @@ plugins/PUBLISHER/NAME.VERSION.tar.gz.`,
 			}
 			defer done()
 			if undo {
-				if _, err := r.Unyank(cmd.Context(), args[0]); err != nil {
+				p, err := r.Unyank(cmd.Context(), args[0])
+				if err != nil {
 					return err
+				}
+				if p != nil {
+					return handProposal(cmd, g, p)
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is not withdrawn any more\n", args[0])
 				return nil
 			}
-			if _, err := r.Yank(cmd.Context(), args[0], reason); err != nil {
+			p, err := r.Yank(cmd.Context(), args[0], reason)
+			if err != nil {
 				return err
+			}
+			if p != nil {
+				return handProposal(cmd, g, p)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "withdrawn %s: %s\n", args[0], reason)
 			return nil
@@ -58,8 +66,12 @@ with it: the highest that is not withdrawn; beta counts the stable ones too.`,
 				return err
 			}
 			defer done()
-			if _, err := r.SetChannel(cmd.Context(), args[0], repository.Channel(args[1])); err != nil {
+			p, err := r.SetChannel(cmd.Context(), args[0], repository.Channel(args[1]))
+			if err != nil {
 				return err
+			}
+			if p != nil {
+				return handProposal(cmd, g, p)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is in channel %s\n", args[0], args[1])
 			return nil
