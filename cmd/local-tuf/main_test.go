@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
@@ -43,12 +44,14 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	python := pyenvtest.Python(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PLUGINS", plugins)
+			env.Setenv("PYTHON", python)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
