@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,13 +22,49 @@ import (
 // hand sign what is missing, and snapshot and timestamp. It is held against the
 // repository as it is now: a proposal for another repository, one that was made
 // for files that have changed since, or one that lists targets which are not
-// there is refused. It is all or nothing and blocks until done or ctx ends.
+// there is refused. It is all or nothing and blocks until done or ctx ends. Copies
+// of the proposal in DIR/proposals are removed then.
 func (r *Repository) PublishProposal(ctx context.Context, p *Proposal) error {
 	rest, err := r.change(ctx, func(c *change) error { return c.propose(ctx, p) })
 	if err == nil && rest != nil {
 		err = missing(rest)
 	}
+	if err == nil {
+		err = r.dropProposal(p)
+	}
 	return during("proposal publish", err)
+}
+
+// kept returns the files of proposals in DIR/proposals.
+func (r *Repository) kept() (paths []string, err error) {
+	dir := filepath.Join(r.dir, proposalsName)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, ioError(dir, err)
+	}
+	for _, e := range entries {
+		if e.Type().IsRegular() && filepath.Ext(e.Name()) == proposalExt {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// dropProposal removes the copies of a proposal that wait for nothing any more.
+func (r *Repository) dropProposal(p *Proposal) error {
+	paths, err := r.kept()
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if copied, err := ReadProposal(path); err != nil || p.sameAs(copied) != nil {
+			continue
+		}
+		if err := r.disk.remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // missing is the error of a proposal that is not signed by enough keys.

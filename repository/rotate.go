@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -315,7 +314,7 @@ func (r *Repository) waiting(ctx context.Context, group []*Due) (path string, co
 	if err != nil {
 		return "", nil, err
 	}
-	paths, err := filepath.Glob(filepath.Join(r.dir, proposalsName, "*"+proposalExt))
+	paths, err := r.kept()
 	if err != nil {
 		return "", nil, err
 	}
