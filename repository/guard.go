@@ -42,6 +42,8 @@ func (c *change) guard(s *sealed) error {
 type delegatedRole struct {
 	name, ask string
 	bins      bool
+	// of is the role that bins hold the targets of, where that matters.
+	of string
 }
 
 // delegatedBy returns the roles that a document gives keys to; hash bins, which
@@ -88,13 +90,17 @@ const (
 )
 
 func (d delegatedRole) group() string {
-	switch d.name {
+	name := d.name
+	if d.bins {
+		name = d.of
+	}
+	switch name {
 	case roleRoot, roleTargets:
 		return groupPeople
 	case roleSnapshot, roleTimestamp:
 		return groupOnline
 	}
-	return d.name
+	return name
 }
 
 // apart refuses a key that is new to a role and already signs for one of another
@@ -107,6 +113,7 @@ func (c *change) apart(before *admission.Doc, s *sealed, role delegatedRole) err
 			had[id] = true
 		}
 	}
+	role.of = s.role
 	listed, r, _ := s.plain.Delegated(role.ask)
 	for _, id := range r.KeyIDs {
 		key, err := keys.Decode(listed[id])
@@ -137,6 +144,7 @@ func (c *change) usersOf(key keys.Fingerprint, s *sealed) (list []delegatedRole)
 	}
 	for _, name := range slices.Sorted(maps.Keys(docs)) {
 		for _, role := range delegatedBy(docs[name]) {
+			role.of = name
 			listed, r, _ := docs[name].Delegated(role.ask)
 			if slices.ContainsFunc(r.KeyIDs, func(id string) bool {
 				k, err := keys.Decode(listed[id])

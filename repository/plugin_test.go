@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func manifestWith(t *testing.T, changes map[string]any) []byte {
+func manifestWith(t testing.TB, changes map[string]any) []byte {
 	t.Helper()
 	m := map[string]any{"name": "tool", "version": "1.2.3", "publisher": "acme", "description": "A tool."}
 	maps.Copy(m, changes)
@@ -23,7 +23,7 @@ func manifestWith(t *testing.T, changes map[string]any) []byte {
 	return data
 }
 
-func writeManifest(t *testing.T, publisher, name, version string) string {
+func writeManifest(t testing.TB, publisher, name, version string) string {
 	t.Helper()
 	data := manifestWith(t, map[string]any{"publisher": publisher, "name": name, "version": version})
 	path := filepath.Join(t.TempDir(), "manifest.json")

@@ -71,12 +71,20 @@ func (k *Keys) ring(files []*keyfile.Key) (ring, error) {
 	return all, errors.Join(unusable...)
 }
 
+// add adds a key file, unless its key is there already. It is opened once,
+// however many roles it signs: to decrypt a key takes long.
 func (r ring) add(k *keyfile.Key, pass Passphrase) {
 	if _, known := r[k.Public.Fingerprint]; known {
 		return
 	}
+	var opened signature.Signer
 	r[k.Public.Fingerprint] = ringKey{k.Name, k.Path, k.Public, func(ctx context.Context) (signature.Signer, error) {
-		return k.Signer(ctx, pass)
+		if opened != nil {
+			return opened, nil
+		}
+		var err error
+		opened, err = k.Signer(ctx, pass)
+		return opened, err
 	}}
 }
 

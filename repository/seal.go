@@ -70,35 +70,40 @@ func (c *change) sealRoot(ctx context.Context) error {
 // sealTargets signs targets and delegated roles, a delegator before those it
 // delegates to. Roles whose keys change are signed anew.
 func (c *change) sealTargets(ctx context.Context) error {
-	for {
-		next := ""
+	for again := true; again; {
+		again = false
 		for _, name := range slices.Sorted(maps.Keys(c.edits)) {
-			_, above := c.edits[c.edits[name].delegator]
-			if c.sealed[name] == nil && (!above || c.sealed[c.edits[name].delegator] != nil) {
-				next = name
-				break
+			delegator := c.edits[name].delegator
+			if _, above := c.edits[delegator]; c.sealed[name] != nil || above && c.sealed[delegator] == nil {
+				continue
 			}
-		}
-		if next == "" {
-			return nil
-		}
-		e := c.edits[next]
-		envelope := e.given
-		if e.draft != nil {
-			e.draft.Expires = c.expiry(next)
-			signed, err := e.draft.Encode()
-			if err != nil {
+			if err := c.sealEdit(ctx, name); err != nil {
 				return err
 			}
-			envelope = draft.Seal(admission.KindTargets, signed)
-		}
-		if err := c.sealRole(ctx, next, e.delegator, envelope); err != nil {
-			return err
-		}
-		if err := c.follow(next); err != nil {
-			return err
+			again = true
 		}
 	}
+	return nil
+}
+
+func (c *change) sealEdit(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return ioError(c.r.dir, err)
+	}
+	e := c.edits[name]
+	envelope := e.given
+	if e.draft != nil {
+		e.draft.Expires = c.expiry(name)
+		signed, err := e.draft.Encode()
+		if err != nil {
+			return err
+		}
+		envelope = draft.Seal(admission.KindTargets, signed)
+	}
+	if err := c.sealRole(ctx, name, e.delegator, envelope); err != nil {
+		return err
+	}
+	return c.follow(name)
 }
 
 // followRoot has the roles signed anew whose keys the next root changes.
