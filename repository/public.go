@@ -27,36 +27,12 @@ func isMissing(err error) bool {
 }
 
 // openPublic opens a regular file below dir, and returns its size in bytes:
-// nothing hidden, and no symbolic link on the way. Two things guard that: each
-// part of the name is looked at before it is opened, and [os.Root] never leads
-// out of dir, even if somebody is faster.
+// nothing hidden, and no symbolic link on the way.
 func openPublic(dir, name string) (*os.File, int64, error) {
-	parts := strings.Split(name, "/")
-	if !allPublic(parts) {
+	if !allPublic(strings.Split(name, "/")) {
 		return nil, 0, errNotServed
 	}
-	at, err := os.OpenRoot(dir)
-	if err != nil {
-		// Without its directory the server knows of no file that it does not exist.
-		return nil, 0, errors.New("the served directory cannot be opened")
-	}
-	for _, part := range parts[:len(parts)-1] {
-		var next *os.Root
-		if err = mustBe(at, part, fs.FileMode.IsDir); err == nil {
-			next, err = at.OpenRoot(part)
-		}
-		_ = at.Close()
-		if err != nil {
-			return nil, 0, err
-		}
-		at = next
-	}
-	defer at.Close()
-	last := parts[len(parts)-1]
-	if err := mustBe(at, last, fs.FileMode.IsRegular); err != nil {
-		return nil, 0, err
-	}
-	f, err := at.Open(last)
+	f, err := openBelow(dir, name)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -69,6 +45,38 @@ func openPublic(dir, name string) (*os.File, int64, error) {
 		return nil, 0, err
 	}
 	return f, info.Size(), nil
+}
+
+// errNoDirectory: without its directory the server knows of no file that it does
+// not exist.
+var errNoDirectory = errors.New("the served directory cannot be opened")
+
+// walkBelow opens name below dir without following links, part by part. Each part
+// is looked at before it is opened, and [os.Root] never leads out of dir, even if
+// somebody is faster.
+func walkBelow(dir, name string) (*os.File, error) {
+	at, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, errNoDirectory
+	}
+	defer func() { _ = at.Close() }()
+	parts := strings.Split(name, "/")
+	last := len(parts) - 1
+	for _, part := range parts[:last] {
+		if err := mustBe(at, part, fs.FileMode.IsDir); err != nil {
+			return nil, err
+		}
+		next, err := at.OpenRoot(part)
+		if err != nil {
+			return nil, err
+		}
+		_ = at.Close()
+		at = next
+	}
+	if err := mustBe(at, parts[last], fs.FileMode.IsRegular); err != nil {
+		return nil, err
+	}
+	return at.Open(parts[last])
 }
 
 func allPublic(parts []string) bool {

@@ -109,7 +109,9 @@ func (s *server) says(t *testing.T, msg string) (line map[string]any) {
 }
 
 // oneByOne is a client that keeps no connection.
-func oneByOne() *http.Client { return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} }
+func oneByOne() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+}
 
 func get(t *testing.T, client *http.Client, url string) (int, []byte) {
 	t.Helper()

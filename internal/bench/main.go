@@ -1,7 +1,8 @@
 //go:build linux
 
 // Command bench measures this client beside go-tuf's and python-tuf's own and
-// beside curl, over repositories that it makes and serves itself.
+// beside curl, over repositories that it makes and serves itself; and our server
+// beside net/http's own.
 //
 //	bench -python FILE [-rounds N] [-only REGEXP] [-list] [-docs DIR]
 //
@@ -101,9 +102,11 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(h.work)) }()
 	r := &report.Report{Date: time.Now(), Rounds: s.rounds}
-	wanted := programs
-	if slices.ContainsFunc(p, func(t step) bool { return t.group == report.InProcess }) {
-		wanted = slices.Concat(programs, loopPrograms)
+	wanted := slices.Clone(programs)
+	for group, more := range map[string][]string{report.InProcess: loopPrograms, report.Serve: servePrograms} {
+		if slices.ContainsFunc(p, func(t step) bool { return t.group == group }) {
+			wanted = append(wanted, more...)
+		}
 	}
 	if err := h.build(ctx, wanted); err != nil {
 		return err
@@ -126,7 +129,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		os.WriteFile(filepath.Join(s.docs, "benchmarks.svg"), []byte(r.Plot()), 0o644))
 }
 
-// step is one row of a table.
+// step is one row of a table. Without a repository it makes its own.
 type step struct {
 	group, work, repo string
 	measure           func(context.Context, *harness, *network) (report.Row, error)
@@ -155,6 +158,11 @@ func (s settings) plan() (steps []step) {
 			return h.loop(ctx, n, w, s.rounds)
 		}})
 	}
+	for _, w := range serveWorks {
+		add(step{report.Serve, w.name, "", func(ctx context.Context, h *harness, _ *network) (report.Row, error) {
+			return h.serving(ctx, w, s.rounds)
+		}})
+	}
 	return steps
 }
 
@@ -162,6 +170,9 @@ func (s settings) plan() (steps []step) {
 // when it is complete.
 func (h *harness) play(ctx context.Context, steps []step, r *report.Report, out io.Writer) error {
 	for _, t := range steps {
+		if t.repo == "" {
+			continue
+		}
 		if _, err := world.Open(h.cache, t.repo); err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
@@ -204,11 +215,13 @@ func (h *harness) group(ctx context.Context, name string, steps []step) (g repor
 		a, b := l.Ends()
 		n.start, start, listen = a.Start, b.Start, b.Address+":8080"
 	}
-	stop, err := h.serve(ctx, n, world.Root(h.cache), listen, start)
-	if err != nil {
-		return g, err
+	if name != report.Serve { // there servers are what is measured
+		stop, err := h.serve(ctx, n, world.Root(h.cache), listen, start)
+		if err != nil {
+			return g, err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
 	}
-	defer func() { err = errors.Join(err, stop()) }()
 	for _, t := range steps {
 		fmt.Fprintln(os.Stderr, "measuring", t.name())
 		row, err := t.measure(ctx, h, n)

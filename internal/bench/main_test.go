@@ -33,6 +33,19 @@ func TestBench(t *testing.T) {
 	requireClean(t, cache)
 }
 
+// TestBenchOfServers measures one row of the servers' own group.
+func TestBenchOfServers(t *testing.T) {
+	python, err := plain.Interpreter()
+	require.NoError(t, err)
+	cache := t.TempDir()
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-python", python, "-cache", cache, "-rounds", "1", "-only", "^serve: timestamp.json, 304$"}, &out))
+	for _, name := range []string{report.LocalTUF, report.Floor} {
+		require.Contains(t, out.String(), "| "+name+" ")
+	}
+	requireClean(t, cache)
+}
+
 // TestBenchInterrupted: nothing stays behind but what later runs can use.
 func TestBenchInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

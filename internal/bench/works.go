@@ -177,7 +177,6 @@ func cell(name string, samples []*sample, note string) report.Cell {
 		}
 		return median(values)
 	}
-	milliseconds := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	return report.Cell{
 		Client: name, Note: note,
 		Wall:     mid(func(s *sample) float64 { return milliseconds(s.Wall) }),
@@ -187,6 +186,8 @@ func cell(name string, samples []*sample, note string) report.Cell {
 		Requests: mid(func(s *sample) float64 { return float64(len(s.requests)) }),
 	}
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // median returns the middle value, 0 if there is none.
 func median(values []float64) float64 {

@@ -15,12 +15,15 @@ import (
 
 // Bounds of a log.
 const (
-	maxLines  = 4096     // that wait to be written
-	maxBatch  = 64 << 10 // bytes written at once
-	maxMethod = 16       // bytes
-	maxPath   = 256      // bytes of a path, before JSON escapes them
-	maxAgent  = 128      // bytes of a user agent
+	maxLines  = 4096    // that wait to be written
+	maxBatch  = 1 << 20 // bytes written at once
+	maxMethod = 16      // bytes
+	maxPath   = 256     // bytes of a path, before JSON escapes them
+	maxAgent  = 128     // bytes of a user agent
 	flushTime = time.Second
+	// gatherTime is how long lines are gathered: then a busy server is not
+	// interrupted for each of them.
+	gatherTime = 10 * time.Millisecond
 )
 
 // Log writes lines of JSON where writing may be slow, or stop for ever: a pipe
@@ -86,6 +89,10 @@ func (l *Log) run(w io.Writer) {
 	for {
 		select {
 		case line := <-l.lines:
+			select {
+			case <-time.After(gatherTime):
+			case <-l.ended:
+			}
 			out.write(l.batch(line))
 			continue
 		case <-l.ended:

@@ -42,7 +42,7 @@ func TestBlockedLog(t *testing.T) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	l := NewLog(w)
-	const many = 4 * maxLines
+	const many = 20 * maxLines
 	for n := range many {
 		l.Info("line", "n", n)
 	}

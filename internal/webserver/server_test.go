@@ -170,7 +170,7 @@ func TestSlowButSteady(t *testing.T) {
 	begin := time.Now()
 	total := int64(0)
 	for time.Since(begin) < progress*3/2 {
-		n, err := io.CopyN(io.Discard, c, 512<<10)
+		n, err := io.CopyN(io.Discard, c, 64<<10)
 		require.NoError(t, err)
 		total += n
 		time.Sleep(20 * time.Millisecond)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/bench/proc"
 )
 
 // watcher reads the peaks of a process and of its children until it is stopped.
@@ -39,7 +41,7 @@ func watchPeaks(pid int) *watcher {
 // look keeps the last reading of each: a process that has not yet become its
 // program shows the peak of whoever started it.
 func (w *watcher) look(pid int) {
-	if peak := peakKiB(fmt.Sprint(pid)); peak > 0 {
+	if peak := proc.PeakKiB(fmt.Sprint(pid)); peak > 0 {
 		w.host = peak
 	}
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is well-formed
@@ -49,7 +51,7 @@ func (w *watcher) look(pid int) {
 			continue // the thread has ended
 		}
 		for child := range strings.FieldsSeq(string(raw)) {
-			if peak := peakKiB(child); peak > 0 {
+			if peak := proc.PeakKiB(child); peak > 0 {
 				w.children[child] = peak
 			}
 		}
@@ -68,16 +70,4 @@ func (w *watcher) stop() (host, child int64) {
 		child = max(child, peak)
 	}
 	return w.host, child
-}
-
-// peakKiB returns the peak resident memory of a process, 0 if it has ended.
-func peakKiB(pid string) (kib int64) {
-	raw, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		return 0
-	}
-	if _, rest, ok := strings.Cut(string(raw), "VmHWM:"); ok {
-		_, _ = fmt.Sscan(rest, &kib) // stays 0 if it is no number
-	}
-	return kib
 }

@@ -51,6 +51,9 @@ var notes = map[string]string{
 		"every second. The refresh is asked for again and again; the floor is Go's HTTP client making the same two requests. A new " +
 		"release: timestamp, snapshot, targets and plugin are new; go-tuf and python-tuf take a new Updater, as they must. " +
 		"Idle is resident memory three seconds after a download.",
+	Serve: "`local-tuf serve` with its access log in a file, and without a rate by client; the floor is net/http's FileServer of the " +
+		"same directory, without a log. Each is asked for one file over and over, by 16 connections, or by 2 for the large one, " +
+		"from another process on the same machine. CPU is the server's for one request; memory is its peak.",
 }
 
 // Markdown returns the page with all tables.

@@ -11,7 +11,8 @@ import (
 )
 
 // The clients. Ours are named by their mode; Floor is curl and sha256sum, or a
-// bare HTTP client, over the same URLs.
+// bare HTTP client, over the same URLs. In the group of the servers Floor is
+// net/http's FileServer of the same files.
 const (
 	GoTUF     = "go-tuf"
 	PythonTUF = "python-tuf"
@@ -20,6 +21,7 @@ const (
 	Python    = "ragnos python"
 	Dual      = "ragnos dual"
 	Floor     = "floor"
+	LocalTUF  = "local-tuf serve"
 )
 
 // The groups.
@@ -28,6 +30,7 @@ const (
 	Delayed   = "20 ms a request"
 	RoundTrip = "20 ms round trip"
 	InProcess = "one process"
+	Serve     = "serve"
 )
 
 // The works that goals or the plot speak of.
@@ -54,6 +57,11 @@ const (
 	WarmFallback = "the same by fallback, worker warm"
 	Idle         = "idle after a download"
 	IdleWorker   = "idle after a fallback, worker warm"
+
+	ServeTimestamp = "timestamp.json"
+	ServeUnchanged = "timestamp.json, 304"
+	ServeSmall     = "10 kB target"
+	ServeLarge     = "100 MB target"
 )
 
 // Cell is what one client took for one work: medians, and 0 where it was not
@@ -66,6 +74,8 @@ type Cell struct {
 	Requests float64
 	// PerSecond is how often it was done in a second.
 	PerSecond float64
+	// Megabytes is how many were served in a second.
+	Megabytes float64
 	// Note says why there are no figures.
 	Note string
 }
@@ -115,6 +125,7 @@ type column struct {
 var columns = []column{
 	{"ms", func(c Cell, _ Row) float64 { return c.Wall }},
 	{"a second", func(c Cell, _ Row) float64 { return c.PerSecond }},
+	{"MB a second", func(c Cell, _ Row) float64 { return c.Megabytes }},
 	{"× go-tuf", func(c Cell, row Row) float64 { return ratio(c, row, GoTUF) }},
 	{"× floor", func(c Cell, row Row) float64 { return ratio(c, row, Floor) }},
 	{"CPU ms", func(c Cell, _ Row) float64 { return c.CPU }},
