@@ -25,6 +25,7 @@ const (
 	MinExpansion = 16 << 20
 
 	maxEntryName = 1024
+	maxNames     = 16 << 20 // bytes of all names
 )
 
 // Limits bound an archive. Zero allows nothing.
@@ -105,6 +106,9 @@ func check(in *source, lim Limits, expansion int64, m *Manifest) error {
 	if in.left != 0 {
 		return &ArchiveError{"", "is shorter than it was said to be"}
 	}
+	if !out.whole() {
+		return &ArchiveError{"", "has no end: the tar was cut off, or its writer not closed"}
+	}
 	return c.finish()
 }
 
@@ -144,10 +148,15 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// endMark is the number of zeros that end a tar.
+const endMark = 2 * 512
+
 // bounded fails beyond a number of bytes, so that a bomb is not unpacked.
 type bounded struct {
 	r             io.Reader
 	left, allowed int64
+	// zeros is the number of zeros that the bytes read so far end in.
+	zeros int64
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
@@ -156,8 +165,16 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p[:min(int64(len(p)), b.left+1)])
 	b.left -= int64(n)
+	rest := len(bytes.TrimRight(p[:n], "\x00"))
+	if rest > 0 {
+		b.zeros = 0
+	}
+	b.zeros += int64(n - rest)
 	return n, err
 }
+
+// whole tells whether what was read can be all of a tar.
+func (b *bounded) whole() bool { return b.zeros >= endMark && (b.allowed-b.left)%512 == 0 }
 
 func bomb(allowed int64) error {
 	return &ArchiveError{"", fmt.Sprintf("unpacks to too much: more than the %d bytes allowed to its size", allowed)}

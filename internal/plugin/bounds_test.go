@@ -80,7 +80,8 @@ func TestBombs(t *testing.T) {
 		"a million empty gzips":  {bytes.Repeat(zip(t, nil), 1<<20), "goes on after"},
 		"empty blocks":           {emptyBlocks, "not a readable"},
 		"gzip in gzip":           {zip(t, zip(t, plain)), "not a readable"},
-		"deep names":             {zip(t, deep(t, 200)), "more than 50000 entries"},
+		"deep names":             {zip(t, deep(t, 120, 450)), "more than 50000 entries"},
+		"long names":             {zip(t, deep(t, 17_000, 1)), "names of more than 16777216 bytes"},
 		"more claimed than held": {zip(t, patched(t, file("a", "x"), octalSize("77777777777"))), "unpacks to too much"},
 		"an exbibyte claimed":    {zip(t, patched(t, file("a", "x"), binarySize(1<<60))), "unpacks to too much"},
 		"less than nothing":      {zip(t, patched(t, file("a", "x"), binarySize(-1))), "not a readable"},
@@ -113,11 +114,13 @@ func TestExpansionNeverOverflows(t *testing.T) {
 	require.Equal(t, int64(MinExpansion+MaxExpansion*1000), DefaultLimits.expansion(1000))
 }
 
-// deep returns n files, each in 500 directories of its own.
-func deep(t *testing.T, n int) []byte {
+// deep returns n files with paths of about 1000 bytes, each in so many
+// directories of its own.
+func deep(t *testing.T, n, depth int) []byte {
+	below := strings.Repeat(strings.Repeat("a", 900/depth-1)+"/", depth)
 	var items []item
 	for i := range n {
-		items = append(items, file(fmt.Sprintf("%d/%sf", i, strings.Repeat("a/", 500)), ""))
+		items = append(items, file(fmt.Sprintf("%090d%sf", i, below), ""))
 	}
 	return packTar(t, items...)
 }

@@ -20,6 +20,7 @@ type checker struct {
 	// left is how many bytes the entries to come may claim, of allowed.
 	left, allowed int64
 	headers       int
+	names         int // bytes
 	// nodes holds everything there will be once the archive is unpacked.
 	nodes map[foldKey]node
 }
@@ -56,6 +57,9 @@ func (c *checker) entry(h *tar.Header, content io.Reader) error {
 }
 
 func (c *checker) crowded() error {
+	if c.names > maxNames {
+		return &ArchiveError{"", fmt.Sprintf("has names of more than %d bytes altogether", maxNames)}
+	}
 	if max(c.headers, len(c.nodes)) > c.lim.Entries {
 		return &ArchiveError{"", fmt.Sprintf("has more than %d entries", c.lim.Entries)}
 	}
@@ -120,11 +124,14 @@ func (c *checker) kindProblem(h *tar.Header, name string) string {
 // add makes the entry and the directories it lies in known.
 func (c *checker) add(name string, kind byte) string {
 	name = strings.Clone(name) // it may be a part of a large header
-	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		key := keyOf(dir)
-		old, ok := c.nodes[key]
+	c.names += len(name)
+	keys := foldKeys(name)
+	key, above := keys[len(keys)-1], keys[:len(keys)-1]
+	for dir := path.Dir(name); len(above) > 0; dir, above = path.Dir(dir), above[:len(above)-1] {
+		at := above[len(above)-1]
+		old, ok := c.nodes[at]
 		if !ok {
-			c.nodes[key] = node{dir, tar.TypeDir, false}
+			c.nodes[at] = node{dir, tar.TypeDir, false}
 			continue
 		}
 		if old.name != dir {
@@ -135,7 +142,6 @@ func (c *checker) add(name string, kind byte) string {
 		}
 		break // and all above it are known
 	}
-	key := keyOf(name)
 	old, ok := c.nodes[key]
 	switch {
 	case ok && old.name != name:
