@@ -38,6 +38,11 @@ func delegate(t *testing.T, r *Repository) {
 			return err
 		}
 		c.newRole("acme", roleTargets)
+		cfg, err := c.editConfig()
+		if err != nil {
+			return err
+		}
+		cfg.KeyNames[k.Public.ID] = "acme"
 		return d.Delegations.AddKey("acme", k.Public.ID, k.Public.Key)
 	})
 	require.NoError(t, err)

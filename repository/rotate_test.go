@@ -1,0 +1,147 @@
+package repository
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// ahead opens the repository again with a clock that far ahead.
+func ahead(t *testing.T, r *Repository, by time.Duration) *Repository {
+	t.Helper()
+	again, err := Open(r.Dir(), Options{Keys: r.keys, Clock: func() time.Time { return time.Now().Add(by) }})
+	require.NoError(t, err)
+	return again
+}
+
+func dueNow(t *testing.T, r *Repository) *DueReport {
+	t.Helper()
+	report, err := r.RotateDue(t.Context(), false)
+	require.NoError(t, err)
+	return report
+}
+
+func states(r *DueReport) map[string]DueState {
+	all := map[string]DueState{}
+	for _, d := range r.Due {
+		what := d.Role
+		if d.Key != nil {
+			what += " key"
+		}
+		all[what] = d.State
+	}
+	return all
+}
+
+func TestWhatIsDueIsDoneOnce(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	delegate(t, r)
+	require.Empty(t, dueNow(t, r).Due)
+
+	later := ahead(t, r, 91*day)
+	dry, err := later.RotateDue(t.Context(), true)
+	require.NoError(t, err)
+	want := map[string]DueState{"snapshot key": DueNow, "timestamp key": DueNow, "targets": DueNow, "acme": DueNow, "snapshot": DueNow, "timestamp": DueNow}
+	got := states(dry)
+	for what := range got {
+		require.Contains(t, want, what)
+	}
+	require.Len(t, listFiles(t, filepath.Join(r.Dir(), keysName)), 11, "a dry run makes no keys")
+
+	report := dueNow(t, later)
+	require.NoError(t, report.Err())
+	for what, state := range states(report) {
+		require.Equal(t, DueDone, state, what)
+	}
+	require.Contains(t, states(report), "timestamp key")
+	require.Contains(t, states(report), "acme")
+	require.Empty(t, report.Made)
+	require.Empty(t, dueNow(t, later).Due, "a second run finds nothing")
+
+	later = ahead(t, r, 366*day)
+	report = dueNow(t, later)
+	require.NoError(t, report.Err())
+	require.Contains(t, states(report), "root key")
+	require.Contains(t, states(report), "acme key")
+	require.Empty(t, dueNow(t, later).Due)
+	_, _, err = later.Publish(t.Context(), helloArchive, writeManifest(t, "acme", "tool", "3.0.0"), PublishOptions{})
+	require.NoError(t, err)
+}
+
+func TestWhatNeedsPeopleIsProposedOnce(t *testing.T) {
+	c := newCeremony(t)
+	later := ahead(t, c.r, 300*day)
+	report := dueNow(t, later)
+	requireCode(t, report.Err(), protocol.CodeUnsigned)
+	require.Equal(t, map[string]DueState{
+		"root": DueWaits, "snapshot key": DueWaits, "timestamp key": DueWaits,
+		"targets": DueWaits, "snapshot": DueDone,
+	}, states(report))
+	require.Len(t, report.Made, 2)
+	files := listFiles(t, c.r.Dir())
+
+	again := dueNow(t, later)
+	requireCode(t, again.Err(), protocol.CodeUnsigned)
+	require.Empty(t, again.Made)
+	require.Equal(t, map[string]DueState{"root": DueWaits, "snapshot key": DueWaits, "timestamp key": DueWaits, "targets": DueWaits}, states(again))
+	require.Equal(t, files, listFiles(t, c.r.Dir()), "the second run makes no key and no proposal")
+
+	for _, path := range report.Made {
+		p, err := ReadProposal(path)
+		require.NoError(t, err)
+		c.sign(p, "root-1", "root-2", "targets")
+		require.NoError(t, later.PublishProposal(t.Context(), p))
+	}
+	require.Empty(t, dueNow(t, later).Due)
+
+	later = ahead(t, c.r, 370*day)
+	report = dueNow(t, later)
+	requireCode(t, report.Err(), protocol.CodeUnsigned)
+	require.Equal(t, DuePeople, states(report)["root key"], "only its owner can make a new key")
+	require.Equal(t, DuePeople, states(report)["targets key"])
+}
+
+func TestKeysWithoutAKnownBeginningBeginNow(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	path := filepath.Join(r.Dir(), configName)
+	cfg, err := readConfig(r.Dir())
+	require.NoError(t, err)
+	cfg.KeysSince = nil
+	cfg.Rotation = Lifetimes{Timestamp: day}
+	data, err := cfg.encode()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	require.Empty(t, dueNow(t, r).Due)
+	report := dueNow(t, ahead(t, r, 25*time.Hour))
+	require.Equal(t, DueDone, states(report)["timestamp key"])
+	require.NotContains(t, states(report), "snapshot key", "0 means never")
+}
+
+func TestALockedKeyIsForPeople(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	secret := func(pass string) Passphrase {
+		t.Setenv("SECRET", pass)
+		return keyfile.FromEnv("SECRET")
+	}
+	r.keys.Passphrase = secret("a passphrase")
+	_, p, err := r.RotateKey(t.Context(), "root", RotateOptions{})
+	require.NoError(t, err)
+	require.Nil(t, p)
+	lose(t, keyPath(r.Dir(), "root"))
+	list, err := r.Keys(t.Context())
+	require.NoError(t, err)
+	require.True(t, list.Roles[0].Keys[0].Encrypted)
+
+	r.keys.Passphrase = nil
+	report := dueNow(t, ahead(t, r, 370*day))
+	requireCode(t, report.Err(), protocol.CodeUnsigned)
+	require.Equal(t, DuePeople, states(report)["root key"], "nobody is there to say a passphrase for a new one")
+	require.Equal(t, DueWaits, states(report)["timestamp key"], "root's key is here, but nobody opens it")
+	require.Equal(t, DueDone, states(report)["snapshot"])
+}
