@@ -12,6 +12,19 @@ import (
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
+// version is the current version of a role. Roles that nobody delegates to any
+// more are known to snapshot still.
+func (s *state) version(role string) (int64, bool) {
+	switch role {
+	case roleRoot:
+		return s.root.Version, true
+	case roleSnapshot:
+		return s.snapshot.Version, true
+	}
+	meta, ok := s.snapshot.Meta[role+".json"]
+	return meta.Version, ok
+}
+
 // edge is a role as one delegator trusts it.
 type edge struct{ role, delegator string }
 

@@ -82,6 +82,12 @@ func initialize(ctx context.Context, dir string, o InitOptions) (*Repository, er
 	if err != nil {
 		return nil, err
 	}
+	return create(ctx, dir, c, o.Options, func(r *Repository) error { return r.build(ctx, o) })
+}
+
+// create makes a repository in dir, which must be missing or empty, of what build
+// puts into another directory: all of it or nothing.
+func create(ctx context.Context, dir string, c config, o Options, build func(*Repository) error) (*Repository, error) {
 	// Asked before and under the lock: a refused directory gets no lock file.
 	if err := mustBeEmpty(dir); err != nil {
 		return nil, err
@@ -105,8 +111,8 @@ func initialize(ctx context.Context, dir string, o InitOptions) (*Repository, er
 		return nil, ioError(dir, err)
 	}
 	defer os.RemoveAll(building)
-	r := newRepository(building, c, o.Options)
-	if err := r.build(ctx, o); err != nil {
+	r := newRepository(building, c, o)
+	if err := build(r); err != nil {
 		return nil, elsewhere(err, building, dir)
 	}
 	for _, name := range []string{keysName, targetsName, anchorName, configName, metadataName} {
@@ -114,7 +120,7 @@ func initialize(ctx context.Context, dir string, o InitOptions) (*Repository, er
 			return nil, ioError(filepath.Join(dir, name), err)
 		}
 	}
-	return newRepository(dir, r.config, o.Options), syncDir(dir)
+	return newRepository(dir, r.config, o), syncDir(dir)
 }
 
 // config checks the options.

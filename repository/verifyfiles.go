@@ -151,19 +151,6 @@ func parseVersioned(name string) (role string, version int64, ok bool) {
 	return role, version, ok
 }
 
-// version is the current version of a role. Roles that nobody delegates to any
-// more are known to snapshot still.
-func (v *verification) version(role string) (int64, bool) {
-	switch role {
-	case roleRoot:
-		return v.root.Version, true
-	case roleSnapshot:
-		return v.snapshot.Version, true
-	}
-	meta, ok := v.snapshot.Meta[role+".json"]
-	return meta.Version, ok
-}
-
 // notSuperseded returns the files of targets that no earlier version of a role
 // listed either.
 func (v *verification) notSuperseded(names []string) []string {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
 	"github.com/ragnos-labs/vault-tuf/repository"
@@ -47,12 +48,17 @@ timestamp. The lifetimes are kept for later signatures.`,
 	f.StringVar(&algorithm, "algorithm", "rsa", "kind of new keys: rsa, ed25519 or ecdsa")
 	f.Var((*quorum)(&o.Root), "root", "`M/N`: make N root keys, of which M must sign (default 1/1)")
 	f.Var((*quorum)(&o.Targets), "targets", "`M/N`: make N targets keys, of which M must sign (default 1/1)")
+	lifetimeFlags(f, &l)
+	return cmd
+}
+
+// lifetimeFlags adds the flags for the lifetimes of roles.
+func lifetimeFlags(f *pflag.FlagSet, l *repository.Lifetimes) {
 	f.Var((*lifetime)(&l.Root), "root-lifetime", "how long root metadata is valid")
 	f.Var((*lifetime)(&l.Targets), "targets-lifetime", "how long targets metadata is valid")
 	f.Var((*lifetime)(&l.Snapshot), "snapshot-lifetime", "how long snapshot metadata is valid")
 	f.Var((*lifetime)(&l.Timestamp), "timestamp-lifetime", "how long timestamp metadata is valid")
 	f.Var((*lifetime)(&l.Publishers), "publishers-lifetime", "how long the metadata of a publisher is valid")
-	return cmd
 }
 
 // quorum is a flag such as 2/3.

@@ -67,7 +67,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	g.flags(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err.Error()) })
-	root.AddCommand(newInit(&g), newPublish(&g), newYank(&g), newChannel(&g), newServe(&g), newStatus(&g), newVerify(&g))
+	root.AddCommand(newInit(&g), newPublish(&g), newYank(&g), newChannel(&g), newServe(&g), newStatus(&g), newVerify(&g), newAdopt(&g))
 	root.AddCommand(newRootCommand(&g), newProposal(&g), newKey(&g), newRotate(&g))
 	root.AddCommand(newPublisher(&g), newBins(&g))
 	return root

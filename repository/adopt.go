@@ -1,0 +1,402 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
+	"github.com/ragnos-labs/vault-tuf/internal/keys"
+	"github.com/ragnos-labs/vault-tuf/internal/lint"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// AdoptOptions are the options of [Adopt].
+type AdoptOptions struct {
+	// Options.Keys.Dirs are the directories with the private keys.
+	Options
+	// Metadata and Targets are the directories of the repository that is there.
+	Metadata, Targets string
+	// Lifetimes of the roles from now on; a zero field means that of DefaultLifetimes.
+	Lifetimes Lifetimes
+}
+
+// Adoption is what [Adopt] has found.
+type Adoption struct {
+	// Roles and Targets were verified, Bytes of targets copied.
+	Roles   int   `json:"roles"`
+	Targets int   `json:"targets"`
+	Bytes   int64 `json:"bytes"`
+	// Keys are the keys that were found.
+	Keys []AdoptedKey `json:"keys"`
+	// Missing are the roles that the keys found cannot sign for.
+	Missing []string `json:"missing"`
+	// Findings is what clients could read differently in the metadata as it is.
+	Findings []Finding `json:"findings"`
+}
+
+// AdoptedKey is a key that signs for roles of an adopted repository.
+type AdoptedKey struct {
+	Name  string   `json:"name"`
+	Path  string   `json:"path"`
+	Roles []string `json:"roles"`
+	// Copied says that it lies in DIR/keys now. A key of root alone stays where it
+	// is.
+	Copied bool `json:"copied"`
+}
+
+// Adopt makes a repository in dir, which must be missing or empty, of one that
+// another tool has made. All of it is verified, from 1.root.json to the hash of
+// every target, and copied: all of it or nothing. The signed files stay as they
+// are, byte for byte, and so does the repository that is there.
+//
+// It is refused, with an error that names the file, if anything is unsigned,
+// damaged or missing, or if root does not say consistent_snapshot. Metadata that
+// has expired is adopted, and what clients could read differently is named. It
+// blocks until done or ctx ends.
+func Adopt(ctx context.Context, dir string, o AdoptOptions) (*Repository, Adoption, error) {
+	a := &adopting{o: o, result: Adoption{Keys: []AdoptedKey{}, Missing: []string{}, Findings: []Finding{}}}
+	lifetimes, err := o.Lifetimes.complete()
+	if err != nil {
+		return nil, a.result, during("adopt", err)
+	}
+	c := config{Lifetimes: lifetimes, KeyNames: map[string]string{}, Rotation: DefaultRotation, KeysSince: map[string]time.Time{}}
+	r, err := create(ctx, dir, c, o.Options, func(r *Repository) error { return a.run(ctx, r) })
+	return r, a.result, during("adopt", err)
+}
+
+type adopting struct {
+	o      AdoptOptions
+	r      *Repository
+	result Adoption
+	// made are the files and directories to be forced to the disk.
+	made []string
+}
+
+func (a *adopting) run(ctx context.Context, r *Repository) error {
+	a.r = r
+	for name, perm := range map[string]fs.FileMode{keysName: 0o700, targetsName: 0o755, metadataName: 0o755} {
+		if err := r.disk.mkdir(filepath.Join(r.dir, name), perm); err != nil {
+			return err
+		}
+		a.made = append(a.made, filepath.Join(r.dir, name))
+	}
+	data, err := r.config.encode()
+	if err != nil {
+		return err
+	}
+	if err := a.write(configName, 0o644, bytes.NewReader(data)); err != nil {
+		return err
+	}
+	if err := a.copyMetadata(ctx); err != nil {
+		return err
+	}
+	s, err := r.load(ctx)
+	if err == nil {
+		err = s.all(ctx)
+	}
+	if err != nil {
+		return a.atSource(err)
+	}
+	if err := a.accept(s); err != nil {
+		return err
+	}
+	if err := a.dropNewer(s); err != nil {
+		return err
+	}
+	if err := a.copyTargets(ctx, s); err != nil {
+		return err
+	}
+	if err := a.copyKeys(ctx); err != nil {
+		return err
+	}
+	// Written again, with the names of the keys.
+	if data, err = r.config.encode(); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(r.dir, configName), data, 0o644); err != nil {
+		return err
+	}
+	if err := a.write(anchorName, 0o644, bytes.NewReader(s.roots[0].Raw)); err != nil {
+		return err
+	}
+	return r.disk.sync(a.made...)
+}
+
+// write makes a file of the new repository.
+func (a *adopting) write(name string, perm fs.FileMode, from io.Reader) error {
+	to := filepath.Join(a.r.dir, filepath.FromSlash(name))
+	a.made = append(a.made, to)
+	return a.r.disk.write(to, perm, from)
+}
+
+// atSource names in an error the file that was copied, not the copy.
+func (a *adopting) atSource(err error) error {
+	err = elsewhere(err, filepath.Join(a.r.dir, metadataName), a.o.Metadata)
+	if e := tuferr.As(err); e != nil && errors.Is(e.Err, fs.ErrNotExist) {
+		return &Error{Code: e.Code, Role: e.Role, Path: e.Path, Msg: "the file is missing", Err: fs.ErrNotExist,
+			Hint: "name the directory that clients see as /metadata with --metadata; nothing was adopted"}
+	}
+	return err
+}
+
+// copyMetadata copies everything that is called like a metadata file. Roots that
+// are called root.json count too, if there is no 1.root.json.
+func (a *adopting) copyMetadata(ctx context.Context) error {
+	entries, err := os.ReadDir(a.o.Metadata)
+	if err != nil {
+		return ioError(a.o.Metadata, err)
+	}
+	names := map[string]string{}
+	for _, e := range entries {
+		if _, _, ok := parseVersioned(e.Name()); ok || e.Name() == "timestamp.json" {
+			names[e.Name()] = e.Name()
+		}
+	}
+	if names["1.root.json"] == "" {
+		names["1.root.json"] = "root.json"
+	}
+	for _, to := range sortedKeys(names) {
+		if err := ctx.Err(); err != nil {
+			return ioError(a.o.Metadata, err)
+		}
+		source := filepath.Join(a.o.Metadata, names[to])
+		data, err := readFile(source, ownLimits.Targets)
+		if errors.Is(err, fs.ErrNotExist) && names[to] == "root.json" {
+			return &Error{Code: protocol.CodeLocalIO, Path: a.o.Metadata, Err: fs.ErrNotExist, Msg: "there is no 1.root.json",
+				Hint: "name the directory that clients see as /metadata with --metadata; all versions of root must be there"}
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.write(path.Join(metadataName, to), 0o644, bytes.NewReader(data)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropNewer takes away versions that are not published: the next change would make
+// others of the same number.
+func (a *adopting) dropNewer(s *state) error {
+	entries, err := os.ReadDir(a.r.metadataPath(""))
+	if err != nil {
+		return ioError(a.r.dir, err)
+	}
+	for _, e := range entries {
+		role, version, ok := parseVersioned(e.Name())
+		if current, known := s.version(role); !ok || known && version <= current {
+			continue
+		}
+		p := a.r.metadataPath(e.Name())
+		if err := a.r.disk.remove(p); err != nil {
+			return err
+		}
+		a.made = slices.DeleteFunc(a.made, func(m string) bool { return m == p })
+	}
+	return nil
+}
+
+// accept refuses a repository that cannot be served, and notes what clients could
+// read differently.
+func (a *adopting) accept(s *state) error {
+	if !s.root.Root.ConsistentSnapshot {
+		return &Error{Code: protocol.CodeUsage, Role: roleRoot, Path: filepath.Join(a.o.Metadata, versioned(roleRoot, s.root.Version)),
+			Msg: "the repository has no consistent snapshots (consistent_snapshot is not true), and this tool makes no other",
+			Hint: "with the tool that made it, sign a root with consistent_snapshot: true, and write the files " +
+				"VERSION.ROLE.json and HASH.TARGET; then try again"}
+	}
+	look := func(role string, doc *admission.Doc) {
+		a.result.Roles++
+		a.result.Findings = append(a.result.Findings, lint.File(role, doc)...)
+	}
+	look(roleRoot, s.root)
+	look(roleSnapshot, s.snapshot)
+	look(roleTimestamp, s.timestamp)
+	for _, name := range sortedKeys(s.roles) {
+		look(name, s.roles[name].doc)
+	}
+	return nil
+}
+
+// maxNamed bounds the missing targets that an error names.
+const maxNamed = 10
+
+// copyTargets copies and verifies every target that a role lists.
+func (a *adopting) copyTargets(ctx context.Context, s *state) error {
+	var bad []error
+	done := map[string]bool{}
+	for _, role := range sortedKeys(s.roles) {
+		doc := s.roles[role].doc
+		for p := range doc.Targets.Paths() {
+			t := doc.Targets.Find(p)
+			a.result.Targets++
+			for _, algorithm := range sortedKeys(t.Hashes) {
+				to := hashedPath(p, t.Hashes[algorithm])
+				if done[to] {
+					continue
+				}
+				done[to] = true
+				switch err := a.copyTarget(ctx, p, to, t); {
+				case ctx.Err() != nil:
+					return ioError(a.o.Targets, ctx.Err())
+				case err == nil:
+				case len(bad) == maxNamed:
+					return firstOf(bad, a.o.Targets)
+				default:
+					bad = append(bad, err)
+				}
+			}
+		}
+	}
+	return firstOf(bad, a.o.Targets)
+}
+
+// firstOf makes one error of several.
+func firstOf(bad []error, dir string) error {
+	if len(bad) < 2 {
+		return errors.Join(bad...)
+	}
+	first := during("adopt", bad[0]).(*Error)
+	return &Error{Code: first.Code, Path: dir, Err: errors.Join(bad...),
+		Msg: fmt.Sprintf("%d targets cannot be adopted", len(bad)), Hint: first.Hint}
+}
+
+// copyTarget copies a target from where clients get it, or else from its plain
+// path, where tools keep it too.
+func (a *adopting) copyTarget(ctx context.Context, target, to string, t *admission.Target) error {
+	if !fs.ValidPath(target) || !allPublic(strings.Split(to, "/")) {
+		return &Error{Code: protocol.CodeUsage, Target: target, Msg: "a target path that cannot be served as a file", Hint: "take it out with the tool that made the repository"}
+	}
+	for algorithm := range t.Hashes {
+		if newSums()[algorithm] == nil {
+			return &Error{Code: protocol.CodeUsage, Target: target, Msg: fmt.Sprintf("a hash that nobody verifies: %.32q", algorithm), Hint: "use sha256"}
+		}
+	}
+	from, err := openRegular(filepath.Join(a.o.Targets, filepath.FromSlash(to)))
+	if errors.Is(err, fs.ErrNotExist) {
+		from, err = openRegular(filepath.Join(a.o.Targets, filepath.FromSlash(target)))
+	}
+	if err != nil {
+		return &Error{Code: protocol.CodeLocalIO, Target: target, Path: filepath.Join(a.o.Targets, filepath.FromSlash(to)), Err: err,
+			Msg: "the file of a target is missing", Hint: "name the directory that clients see as /targets with --targets; nothing was adopted"}
+	}
+	defer from.Close()
+	dirs, err := a.r.disk.makeDirs(filepath.Join(a.r.dir, targetsName), filepath.Dir(filepath.FromSlash(to)))
+	if err != nil {
+		return err
+	}
+	a.made = append(a.made, dirs...)
+	sums := newSums()
+	count := &countingReader{r: io.TeeReader(contextReader{ctx, io.LimitReader(from, t.Length+1)}, sums)}
+	if err := a.write(path.Join(targetsName, to), 0o644, count); err != nil {
+		return err
+	}
+	a.result.Bytes += count.n
+	if count.n != t.Length || !sums.match(t.Hashes) {
+		return &Error{Code: protocol.CodeMismatch, Target: target, Path: from.Name(), Msg: "not the bytes that were signed",
+			Hint: "restore the file from a backup; nothing was adopted"}
+	}
+	return nil
+}
+
+// copyKeys finds the private keys by what they verify, and copies those that sign
+// for other roles than root.
+func (a *adopting) copyKeys(ctx context.Context) error {
+	var files []*keyfile.Key
+	var unusable error
+	for _, dir := range a.o.Keys.Dirs {
+		list, err := keyfile.List(dir)
+		unusable = errors.Join(unusable, err)
+		files = append(files, list...)
+	}
+	s, err := a.r.load(ctx)
+	if err != nil {
+		return err
+	}
+	roles := map[keys.Fingerprint][]string{}
+	ids := map[keys.Fingerprint][]string{}
+	err = s.eachDelegation(ctx, func(by delegator, role delegatedRole) error {
+		listed, r, _ := by.doc.Delegated(role.ask)
+		here := 0
+		for _, id := range r.KeyIDs {
+			public, err := keys.Decode(listed[id])
+			if err != nil {
+				continue
+			}
+			roles[public.Fingerprint] = append(roles[public.Fingerprint], role.name)
+			ids[public.Fingerprint] = append(ids[public.Fingerprint], id)
+			if fileOf(files, public.Fingerprint) != nil {
+				here++
+			}
+		}
+		if here < r.Threshold {
+			a.result.Missing = append(a.result.Missing, role.name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(a.result.Missing) > 0 && unusable != nil {
+		return unusable
+	}
+	taken := map[string]bool{}
+	for _, k := range files {
+		print := k.Public.Fingerprint
+		if roles[print] == nil {
+			continue
+		}
+		if err := a.copyKey(k, roles[print], ids[print], taken); err != nil {
+			return err
+		}
+		delete(roles, print) // Once is enough.
+	}
+	return nil
+}
+
+func (a *adopting) copyKey(k *keyfile.Key, roles, ids []string, taken map[string]bool) error {
+	name := k.Name
+	for n := 2; taken[name]; n++ {
+		name = fmt.Sprintf("%s-%d", k.Name, n)
+	}
+	taken[name] = true
+	for _, id := range ids {
+		a.r.config.KeyNames[id] = name
+	}
+	slices.Sort(roles)
+	found := AdoptedKey{Name: name, Path: k.Path, Roles: slices.Compact(roles)}
+	if found.Copied = !slices.Equal(found.Roles, []string{roleRoot}); found.Copied {
+		stem := strings.TrimSuffix(k.Path, filepath.Ext(k.Path))
+		for source, to := range map[string]string{k.Path: name + ".key", stem + ".pub": name + ".pub"} {
+			data, err := readFile(source, 1<<20)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // The key holds its public half.
+			}
+			perm := fs.FileMode(0o600)
+			if source != k.Path {
+				perm = 0o644
+			}
+			if err == nil {
+				err = a.write(path.Join(keysName, to), perm, bytes.NewReader(data))
+			}
+			clear(data)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	a.result.Keys = append(a.result.Keys, found)
+	return nil
+}
