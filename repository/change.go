@@ -36,8 +36,8 @@ type change struct {
 	// as if elsewhere.
 	unattended bool
 
-	// added are the target paths that the change lists newly.
-	added map[pluginKey][]string
+	// added are the versions that the change lists newly.
+	added map[pluginKey][]*release
 	// newConfig is the configuration after the change, nil if it stays.
 	newConfig *config
 
@@ -45,7 +45,7 @@ type change struct {
 }
 
 func newChange(s *state) *change {
-	return &change{state: s, edits: map[string]*edit{}, renew: map[string]bool{}, added: map[pluginKey][]string{}, sealed: map[string]*sealed{}}
+	return &change{state: s, edits: map[string]*edit{}, renew: map[string]bool{}, added: map[pluginKey][]*release{}, sealed: map[string]*sealed{}}
 }
 
 // edit is the next version of a targets role: a draft that is signed here, or a
@@ -180,7 +180,7 @@ func (c *change) stageMetadata() error {
 		case name == roleRoot && bridged:
 			p = phaseRoot
 		}
-		if _, _, err := c.stage.add(metadataName+"/"+file, p, 0o644, bytes.NewReader(s.doc.Raw)); err != nil {
+		if _, err := c.stage.add(metadataName+"/"+file, p, 0o644, bytes.NewReader(s.doc.Raw)); err != nil {
 			return err
 		}
 	}

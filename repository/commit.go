@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -56,10 +57,13 @@ type journal struct {
 	Moves  []move `json:"moves"`
 }
 
-// stage collects the files of a change. Nothing is visible before commit.
+// stage collects the files of a change. Nothing is visible before commit. Files
+// may be added concurrently.
 type stage struct {
-	disk  *disk
-	dir   string // of the repository
+	disk *disk
+	dir  string // of the repository
+
+	mu    sync.Mutex
 	moves []move
 }
 
@@ -72,24 +76,39 @@ func (r *Repository) begin() (*stage, error) {
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, stagedName, name) }
 
-// add stages a file and returns its length and hash.
-func (s *stage) add(to string, p phase, perm fs.FileMode, from io.Reader) (length int64, sum string, err error) {
-	m := move{From: strconv.Itoa(len(s.moves)), To: filepath.ToSlash(to), Phase: p}
-	hash := sha256.New()
-	count := &countingReader{r: io.TeeReader(from, hash)}
-	if err := s.disk.write(s.path(m.From), perm, count); err != nil {
-		return 0, "", err
-	}
-	m.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	s.moves = append(s.moves, m)
-	return count.n, m.SHA256, nil
+// stagedFile is a file in the staging directory.
+type stagedFile struct {
+	number int
+	path   string
+	length int64
+	sha256 string
 }
 
-// name sets where the file staged last goes.
-func (s *stage) name(to string) { s.moves[len(s.moves)-1].To = filepath.ToSlash(to) }
+// add stages a file.
+func (s *stage) add(to string, p phase, perm fs.FileMode, from io.Reader) (stagedFile, error) {
+	s.mu.Lock()
+	f := stagedFile{number: len(s.moves)}
+	s.moves = append(s.moves, move{From: strconv.Itoa(f.number), To: filepath.ToSlash(to), Phase: p})
+	s.mu.Unlock()
+	f.path = s.path(strconv.Itoa(f.number))
+	hash := sha256.New()
+	count := &countingReader{r: io.TeeReader(from, hash)}
+	if err := s.disk.write(f.path, perm, count); err != nil {
+		return f, err
+	}
+	f.length, f.sha256 = count.n, hex.EncodeToString(hash.Sum(nil))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moves[f.number].SHA256 = f.sha256
+	return f, nil
+}
 
-// last is where the file staged last lies.
-func (s *stage) last() string { return s.path(s.moves[len(s.moves)-1].From) }
+// name sets where a staged file goes.
+func (s *stage) name(f stagedFile, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moves[f.number].To = filepath.ToSlash(to)
+}
 
 type countingReader struct {
 	r io.Reader
@@ -147,21 +166,26 @@ func decided(err error) error {
 // complete gives the staged files their names, phase by phase. It may begin
 // anywhere: what has its name already is left.
 func (s *stage) complete(moves []move) error {
+	ready := map[string]bool{}
 	for p := range phases {
 		changed := map[string]bool{}
 		for _, m := range moves {
 			if m.Phase != p {
 				continue
 			}
-			dirs, err := s.disk.makeDirs(s.dir, filepath.Dir(filepath.FromSlash(m.To)))
-			if err != nil {
-				return err
-			}
-			for _, d := range dirs {
-				changed[d] = true
-			}
 			to := filepath.Join(s.dir, filepath.FromSlash(m.To))
-			changed[filepath.Dir(to)] = true
+			dir := filepath.Dir(to)
+			if !ready[dir] {
+				dirs, err := s.disk.makeDirs(s.dir, filepath.Dir(filepath.FromSlash(m.To)))
+				if err != nil {
+					return err
+				}
+				for _, d := range dirs {
+					changed[d] = true
+				}
+				ready[dir] = true
+			}
+			changed[dir] = true
 			if err := s.disk.rename(s.path(m.From), to); err != nil {
 				// Once renamed, it is there already.
 				if sum, ok := hashFile(to); !errors.Is(err, fs.ErrNotExist) || !ok || sum != m.SHA256 {

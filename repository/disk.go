@@ -59,8 +59,14 @@ func (d *disk) write(path string, perm fs.FileMode, from io.Reader) (err error) 
 // one transaction of them.
 const syncers = 8
 
-// sync forces files and directories to the disk.
+// many is from how many files on it costs less to sync their whole file system.
+const many = 128
+
+// sync forces files and directories, of one file system, to the disk.
 func (d *disk) sync(paths ...string) error {
+	if len(paths) >= many && canSyncAll() {
+		return d.do("sync", paths[0], func() error { return syncAll(paths[0]) })
+	}
 	var all errgroup.Group
 	all.SetLimit(syncers)
 	for _, path := range paths {

@@ -59,10 +59,8 @@ func (r *Repository) publish(ctx context.Context, pluginPath, manifestPath strin
 		}
 	}
 	p, err = r.change(ctx, func(c *change) error {
-		if t, err = c.add(ctx, pluginPath, m, o.Channel); err != nil {
-			return err
-		}
-		return c.markLatest(m.Publisher, m.Name)
+		t, err = c.add(ctx, pluginPath, m, o.Channel)
+		return err
 	})
 	return t, p, err
 }
@@ -79,35 +77,57 @@ func readManifest(path string) (*Manifest, error) {
 	return m, nil
 }
 
-// add adds a plugin to the change. Which releases are the latest must be marked
-// afterwards.
+// add adds a plugin to the change.
 func (c *change) add(ctx context.Context, pluginPath string, m *Manifest, channel Channel) (Target, error) {
-	t := Target{Path: m.TargetPath(), Channel: channel}
+	r, err := c.plan(m, channel)
+	if err != nil {
+		return Target{}, err
+	}
+	if err := c.markLatest(pluginKey{m.Publisher, m.Name}); err != nil {
+		return Target{}, err
+	}
+	if err := c.addFile(ctx, pluginPath, r); err != nil {
+		return Target{}, err
+	}
+	return r.target(), c.list(r)
+}
+
+// plan finds the role that will list a plugin.
+func (c *change) plan(m *Manifest, channel Channel) (*release, error) {
+	r := &release{path: m.TargetPath(), manifest: m, said: plugin.Release{Channel: channel}, file: &draft.Target{}}
 	if channel == "" {
-		t.Channel = defaultChannel(m.Version)
+		r.said.Channel = defaultChannel(m.Version)
+	} else if _, err := m.Custom(r.said); err != nil {
+		return nil, &Error{Code: protocol.CodeUsage, Target: r.path, Msg: err.Error(), Err: err, Hint: "nothing was published"}
 	}
-	role, delegator, err := c.place(t.Path)
+	var err error
+	if r.role, r.delegator, err = c.place(r.path); err != nil {
+		return nil, err
+	}
+	d, err := c.editRole(r.role, r.delegator)
 	if err != nil {
-		return Target{}, err
+		return nil, err
 	}
-	t.Role = role
-	d, err := c.editRole(role, delegator)
-	if err != nil {
-		return Target{}, err
-	}
-	if d.Has(t.Path) {
-		return Target{}, &Error{Code: protocol.CodeUsage, Target: t.Path, Msg: ErrPublished.Error(), Err: ErrPublished,
+	if d.Has(r.path) {
+		return nil, &Error{Code: protocol.CodeUsage, Target: r.path, Msg: ErrPublished.Error(), Err: ErrPublished,
 			Hint: "give the plugin a new version"}
 	}
-	if err := c.addFile(ctx, pluginPath, m, &t); err != nil {
-		return Target{}, err
-	}
-	custom, err := m.Custom(plugin.Release{Channel: t.Channel})
+	key := pluginKey{m.Publisher, m.Name}
+	c.added[key] = append(c.added[key], r)
+	return r, nil
+}
+
+// list lists a planned plugin whose file has been added.
+func (c *change) list(r *release) error {
+	d, err := c.editRole(r.role, r.delegator)
 	if err != nil {
-		return Target{}, err
+		return err
 	}
-	c.added[pluginKey{m.Publisher, m.Name}] = append(c.added[pluginKey{m.Publisher, m.Name}], t.Path)
-	return t, d.Set(t.Path, draft.Target{Length: t.Length, SHA256: t.SHA256, Custom: custom})
+	return d.Set(r.path, *r.file)
+}
+
+func (r *release) target() Target {
+	return Target{Path: r.path, Length: r.file.Length, SHA256: r.file.SHA256, Role: r.role, Channel: r.said.Channel}
 }
 
 func defaultChannel(version string) Channel {
@@ -118,8 +138,9 @@ func defaultChannel(version string) Channel {
 }
 
 // addFile stages a copy of the archive and checks the copy: whatever happens to
-// the source meanwhile, that is what is published. It sets length and hash of t.
-func (c *change) addFile(ctx context.Context, pluginPath string, m *Manifest, t *Target) error {
+// the source meanwhile, that is what is published. Which releases are the latest
+// must be marked before. Files may be added concurrently.
+func (c *change) addFile(ctx context.Context, pluginPath string, r *release) error {
 	source, err := openRegular(pluginPath)
 	if err != nil {
 		return err
@@ -134,20 +155,25 @@ func (c *change) addFile(ctx context.Context, pluginPath string, m *Manifest, t 
 	if info.Size() > limit {
 		return tooLarge
 	}
-	t.Length, t.SHA256, err = c.stage.add(targetsName, phaseFiles, 0o644, contextReader{ctx, io.LimitReader(source, limit+1)})
+	f, err := c.stage.add(targetsName, phaseFiles, 0o644, contextReader{ctx, io.LimitReader(source, limit+1)})
 	if err != nil {
 		return err
 	}
-	if t.Length > limit {
+	if f.length > limit {
 		return tooLarge
 	}
-	c.stage.name(path.Join(targetsName, hashedPath(t.Path, t.SHA256)))
-	copied, err := os.Open(c.stage.last())
+	r.file.Length, r.file.SHA256 = f.length, f.sha256
+	c.stage.name(f, path.Join(targetsName, hashedPath(r.path, f.sha256)))
+	copied, err := os.Open(f.path)
 	if err != nil {
 		return ioError(pluginPath, err)
 	}
 	defer copied.Close()
-	return checkArchive(ctx, copied, t.Length, c.r.limits, pluginPath, m)
+	if err := checkArchive(ctx, copied, f.length, c.r.limits, pluginPath, r.manifest); err != nil {
+		return err
+	}
+	r.file.Custom, err = r.manifest.Custom(r.said)
+	return err
 }
 
 // hashedPath is where a target's file lies below the targets directory

@@ -1,8 +1,10 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/draft"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -20,11 +23,13 @@ type pluginKey struct{ publisher, name string }
 // prefix is what the target paths of all versions begin with.
 func (k pluginKey) prefix() string { return "plugins/" + k.publisher + "/" + k.name + "." }
 
-// release is a published version of a plugin, and which role lists it.
+// release is a version of a plugin, and which role lists it.
 type release struct {
 	path, role, delegator string
 	manifest              *Manifest
 	said                  plugin.Release
+	// file is that of a version which the change adds, else nil.
+	file *draft.Target
 }
 
 // Yank marks a version as withdrawn, for the given reason. It stays verifiable
@@ -106,84 +111,158 @@ func (r *Repository) amend(ctx context.Context, target string, how func(*plugin.
 		if err := d.SetCustom(target, custom); err != nil {
 			return err
 		}
-		return c.markLatest(m.Publisher, m.Name)
+		return c.markLatest(pluginKey{m.Publisher, m.Name})
 	})
 }
 
-// markLatest marks which releases of a plugin are the latest of their channel.
-func (c *change) markLatest(publisher, name string) error {
-	releases, err := c.releases(pluginKey{publisher, name})
+// markLatest marks which releases of plugins are the latest of their channels.
+func (c *change) markLatest(plugins ...pluginKey) error {
+	all, err := c.releases(plugins)
 	if err != nil {
 		return err
 	}
-	versions := make([]plugin.Version, 0, len(releases))
-	for _, r := range releases {
-		versions = append(versions, plugin.Version{Version: r.manifest.Version, Release: r.said})
-	}
-	latest := plugin.Latest(versions)
-	for _, r := range releases {
-		var of []Channel
-		for _, channel := range []Channel{plugin.Stable, plugin.Beta} {
-			if latest[channel] == r.manifest.Version {
-				of = append(of, channel)
+	for _, key := range plugins {
+		versions := make([]plugin.Version, 0, len(all[key]))
+		for _, r := range all[key] {
+			versions = append(versions, plugin.Version{Version: r.manifest.Version, Release: r.said})
+		}
+		latest := plugin.Latest(versions)
+		for _, r := range all[key] {
+			if err := c.mark(r, latest); err != nil {
+				return err
 			}
-		}
-		if slices.Equal(of, r.said.Latest) {
-			continue
-		}
-		d, err := c.editRole(r.role, r.delegator)
-		if err != nil {
-			return err
-		}
-		r.said.Latest = of
-		custom, err := r.manifest.Custom(r.said)
-		if err != nil {
-			return err
-		}
-		if err := d.SetCustom(r.path, custom); err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-// releases returns all versions of a plugin, those of this change included.
-func (c *change) releases(key pluginKey) (list []release, err error) {
-	role, delegator, err := c.place(plugin.Path(key.publisher, key.name, "0.0.0"))
+// mark marks a release as the latest of the channels of which it is.
+func (c *change) mark(r *release, latest map[Channel]string) error {
+	var of []Channel
+	for _, channel := range []Channel{plugin.Stable, plugin.Beta} {
+		if latest[channel] == r.manifest.Version {
+			of = append(of, channel)
+		}
+	}
+	if slices.Equal(of, r.said.Latest) {
+		return nil
+	}
+	r.said.Latest = of
+	if r.file != nil {
+		return nil // Its custom is made when it is listed.
+	}
+	d, err := c.editRole(r.role, r.delegator)
+	if err != nil {
+		return err
+	}
+	custom, err := r.manifest.Custom(r.said)
+	if err != nil {
+		return err
+	}
+	return d.SetCustom(r.path, custom)
+}
+
+// home is where the versions of a plugin are listed: in a role, or in the bins of
+// its delegator.
+type home struct {
+	role, delegator string
+	bins            bool
+}
+
+// releases returns all versions of plugins, those of this change included.
+func (c *change) releases(plugins []pluginKey) (map[pluginKey][]*release, error) {
+	all := make(map[pluginKey][]*release, len(plugins))
+	homes := map[home][]pluginKey{}
+	for _, key := range plugins {
+		role, delegator, err := c.place(plugin.Path(key.publisher, key.name, "0.0.0"))
+		if err != nil {
+			return nil, err
+		}
+		h := home{role: role, delegator: delegator}
+		if above := c.roles[delegator]; above != nil && above.doc.Delegations.Succinct != nil {
+			h.role, h.bins = "", true
+		}
+		homes[h] = append(homes[h], key)
+		all[key] = append(all[key], c.added[key]...)
+	}
+	for h, keys := range homes {
+		roles := []string{h.role}
+		if h.bins {
+			roles = delegatedNames(c.roles[h.delegator].doc.Delegations)
+		}
+		for _, role := range roles {
+			doc, err := c.listing(role, h.delegator, keys)
+			if err != nil {
+				return nil, err
+			}
+			for key, path := range versionsIn(doc, keys) {
+				if r := c.releaseAt(key, path, role, h.delegator); r != nil {
+					all[key] = append(all[key], r)
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// few is up to how many plugins are looked for one by one.
+const few = 8
+
+// listing returns the metadata of a role if it may list versions of the plugins,
+// else an empty document. The versions of one plugin may lie in any bin: a bin
+// whose file, verified or not, has no word of it is not worth verifying.
+func (c *change) listing(role, delegator string, plugins []pluginKey) (*admission.Doc, error) {
+	if c.roles[role] != nil || len(plugins) > few {
+		return c.role(role, delegator)
+	}
+	raw, err := readFile(c.r.metadataPath(versioned(role, c.snapshot.Meta[role+".json"].Version)), ownLimits.Targets)
 	if err != nil {
 		return nil, err
 	}
-	roles := []string{role}
-	if above := c.roles[delegator]; above != nil && above.doc.Delegations.Succinct != nil {
-		roles = delegatedNames(above.doc.Delegations)
+	if bytes.IndexByte(raw, '\\') >= 0 || slices.ContainsFunc(plugins, func(k pluginKey) bool { return bytes.Contains(raw, []byte(k.prefix())) }) {
+		return c.role(role, delegator)
 	}
-	for _, role := range roles {
-		doc, err := c.role(role, delegator)
-		if err != nil {
-			return nil, err
-		}
-		for path := range doc.Targets.From(key.prefix()) {
-			list = c.appendRelease(list, key, path, role, delegator)
-		}
-	}
-	for _, path := range c.added[key] {
-		role, delegator, err := c.place(path)
-		if err != nil {
-			return nil, err
-		}
-		list = c.appendRelease(list, key, path, role, delegator)
-	}
-	return list, nil
+	return &admission.Doc{}, nil
 }
 
-// appendRelease appends a path if it is a release of the plugin: the name of
-// another one may begin alike.
-func (c *change) appendRelease(list []release, key pluginKey, path, role, delegator string) []release {
+// versionsIn yields the paths of a role that may be versions of the plugins: the
+// name of another plugin may begin alike.
+func versionsIn(doc *admission.Doc, plugins []pluginKey) iter.Seq2[pluginKey, string] {
+	return func(yield func(pluginKey, string) bool) {
+		if len(plugins) <= few {
+			for _, key := range plugins {
+				for path := range doc.Targets.From(key.prefix()) {
+					if !yield(key, path) {
+						return
+					}
+				}
+			}
+			return
+		}
+		wanted := make(map[pluginKey]bool, len(plugins))
+		for _, key := range plugins {
+			wanted[key] = true
+		}
+		for path := range doc.Targets.From("plugins/") {
+			publisher, file, _ := strings.Cut(strings.TrimPrefix(path, "plugins/"), "/")
+			for i := range file {
+				key := pluginKey{publisher, file[:i]}
+				if file[i] == '.' && wanted[key] && !yield(key, path) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// releaseAt returns a release of a plugin as the change has it so far, nil if the
+// path is another's.
+func (c *change) releaseAt(key pluginKey, path, role, delegator string) *release {
 	m, said, err := plugin.ParseCustom(c.custom(path, role))
 	if err != nil || m.Publisher != key.publisher || m.Name != key.name {
-		return list
+		return nil
 	}
-	return append(list, release{path, role, delegator, m, said})
+	return &release{path: path, role: role, delegator: delegator, manifest: m, said: said}
 }
 
 // custom returns the custom of a target as the change has it so far.

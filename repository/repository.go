@@ -297,7 +297,7 @@ func (c *change) stageConfig() error {
 	if err != nil {
 		return err
 	}
-	_, _, err = c.stage.add(configName, phaseFiles, 0o644, bytes.NewReader(data))
+	_, err = c.stage.add(configName, phaseFiles, 0o644, bytes.NewReader(data))
 	return err
 }
 

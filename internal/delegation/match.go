@@ -43,16 +43,17 @@ func Trusts(r *admission.DelegatedRole, path string) bool {
 // A "[" that is never closed, and a backslash at the end, stand for themselves.
 // A leading dot is nothing special. It takes time linear in the product of the lengths.
 func Match(pattern, path string) bool {
-	patterns, parts := strings.Split(pattern, "/"), strings.Split(path, "/")
-	if len(patterns) != len(parts) {
-		return false
-	}
-	for i := range patterns {
-		if !matchSegment(patterns[i], parts[i]) {
+	for {
+		p, patterns, more := strings.Cut(pattern, "/")
+		s, parts, longer := strings.Cut(path, "/")
+		if more != longer || !matchSegment(p, s) {
 			return false
 		}
+		if !more {
+			return true
+		}
+		pattern, path = patterns, parts
 	}
-	return true
 }
 
 // matchSegment backtracks to the last star only, which is enough: a later star

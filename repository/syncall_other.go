@@ -1,0 +1,7 @@
+//go:build !linux
+
+package repository
+
+func canSyncAll() bool { return false }
+
+func syncAll(string) error { return nil }
