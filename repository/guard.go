@@ -202,12 +202,16 @@ func keysOfDoc(doc *admission.Doc) map[string]bool {
 	return all
 }
 
-// fileName makes a role's name a file's.
+// fileName makes a role's name one for a file.
 func fileName(role string) string {
-	return strings.Map(func(r rune) rune {
+	name := strings.Trim(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(role))
+	}, strings.ToLower(role)), "-_")
+	if name == "" {
+		return "role"
+	}
+	return name
 }

@@ -53,7 +53,7 @@ func (c *change) changeKeys(ctx context.Context, changes []RoleKeys) error {
 			if err != nil {
 				return err
 			}
-			to.draft.RemoveKey(to.role.Name, id)
+			to.remove(id)
 		}
 		for _, path := range rk.Add {
 			public, err := keyfile.ReadPublic(path)
@@ -65,7 +65,7 @@ func (c *change) changeKeys(ctx context.Context, changes []RoleKeys) error {
 			}
 		}
 		if rk.Threshold > 0 {
-			to.role.Threshold = rk.Threshold
+			to.setThreshold(rk.Threshold)
 		}
 	}
 	return nil
@@ -85,6 +85,9 @@ type keysFor struct {
 	// before is the delegator as it is now, which can be asked for ask.
 	before *admission.Doc
 	ask    string
+	// bins are the hash bins of the role, if they have the same keys: these change
+	// with those of the role, or a stolen key would go on signing its targets.
+	bins *keysFor
 }
 
 // keysFor begins the next version of whoever says which keys sign for a role.
@@ -112,7 +115,38 @@ func (c *change) keysFor(ctx context.Context, name string) (*keysFor, error) {
 		k.draft = d.Delegations
 	}
 	k.role = k.draft.Role(name)
-	return k, nil
+	return k, c.withBins(ctx, k, by.role)
+}
+
+// withBins finds the bins of a role that have the same keys.
+func (c *change) withBins(ctx context.Context, k *keysFor, delegator string) error {
+	if name := k.ask; name == roleRoot || admission.KindOf(name) != admission.KindTargets || name != k.role.Name {
+		return nil
+	}
+	doc, err := c.role(k.ask, delegator)
+	if err != nil || doc.Delegations == nil || doc.Delegations.Succinct == nil {
+		return err
+	}
+	_, own, _ := k.before.Delegated(k.ask)
+	bins := doc.Delegations.Succinct
+	if bins.Threshold == own.Threshold && len(without(own.KeyIDs, bins.KeyIDs))+len(without(bins.KeyIDs, own.KeyIDs)) == 0 {
+		k.bins, err = c.keysFor(ctx, bins.NamePrefix)
+	}
+	return err
+}
+
+func (k *keysFor) remove(id string) {
+	k.draft.RemoveKey(k.role.Name, id)
+	if k.bins != nil {
+		k.bins.remove(id)
+	}
+}
+
+func (k *keysFor) setThreshold(n int) {
+	k.role.Threshold = n
+	if k.bins != nil {
+		k.bins.setThreshold(n)
+	}
 }
 
 // whoDelegates searches the role that delegates to a role, or to the bins of a
@@ -149,6 +183,11 @@ func (k *keysFor) add(c *change, public keyfile.Public, name string) error {
 			return err
 		}
 		cfg.KeyNames[id] = name
+	}
+	if k.bins != nil {
+		if err := k.bins.add(c, public, name); err != nil {
+			return err
+		}
 	}
 	return k.draft.AddKey(k.role.Name, id, public.Key)
 }
@@ -300,7 +339,7 @@ func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (d
 	if err := to.add(c, public, done.New.Name); err != nil {
 		return done, err
 	}
-	to.draft.RemoveKey(to.role.Name, old)
+	to.remove(old)
 	return done, nil
 }
 
@@ -311,8 +350,12 @@ func (c *change) newKey(ctx context.Context, role string, plain bool) (*keyfile.
 	if plain {
 		pass = keyfile.Plain
 	}
+	base := fileName(role)
+	if strings.HasPrefix(role, binPrefix) {
+		base = "bins-" + base
+	}
 	for n := 2; ; n++ {
-		k, err := keyfile.Generate(ctx, dir, fmt.Sprintf("%s-%d", fileName(role), n), c.r.config.Algorithm, pass)
+		k, err := keyfile.Generate(ctx, dir, fmt.Sprintf("%.50s-%d", base, n), c.r.config.Algorithm, pass)
 		if errors.Is(err, keyfile.ErrExists) && n < maxKeyNames {
 			continue
 		}

@@ -83,6 +83,36 @@ func TestClientsFollowTheRotationOfEveryRole(t *testing.T) {
 	}
 }
 
+// Bins have the keys of their role, and get its new ones with it.
+func TestClientsFollowTheRotationOfBins(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	delegate(t, r)
+	_, p, err := r.MakeBins(t.Context(), "acme", 2)
+	require.NoError(t, err)
+	require.Nil(t, p)
+	a := attend(t, r)
+	a.get(toolPath, "before")
+	keys := func() map[string]string {
+		list, err := r.Keys(t.Context())
+		require.NoError(t, err)
+		all := map[string]string{}
+		for _, k := range list.Roles {
+			all[k.Role] = k.Keys[0].KeyID
+		}
+		return all
+	}
+	bins := binPrefix + "acme"
+	require.Equal(t, keys()["acme"], keys()[bins])
+	done := rotate(t, r, "acme", "")
+	require.Equal(t, map[string]string{"acme": done.New.KeyID, bins: done.New.KeyID},
+		map[string]string{"acme": keys()["acme"], bins: keys()[bins]})
+	a.get(toolPath, "acme rotated")
+	lose(t, done.OldFile)
+	rotate(t, r, bins, "")
+	require.NotEqual(t, keys()["acme"], keys()[bins])
+	a.get(toolPath, "the bins' own key")
+}
+
 // A role other than root does not need its old key to get a new one.
 func TestARoleIsRotatedWhenItsOldKeyIsLost(t *testing.T) {
 	r := newFast(t, InitOptions{})
