@@ -196,6 +196,7 @@ func (h *health) status() Status {
 	}
 	// The status says "down" by itself; the error may name local paths.
 	st, _ := h.r.status(context.Background(), h.memory, nil)
+	st.Proposals = nil // what is being prepared concerns nobody outside
 	for _, f := range h.amend {
 		f(&st)
 	}

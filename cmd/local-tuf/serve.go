@@ -17,7 +17,9 @@ import (
 const serveHelp = `Serve metadata under /metadata/, plugins under /targets/ and the state of the
 repository at ` + repository.HealthPath + `, until SIGINT or SIGTERM; answers under way are
 given ten seconds to finish. Timestamp and snapshot are signed anew when half of
-their lifetime is over, so their keys must be there.
+their lifetime is over, so their keys must be there; passphrases are asked for at
+the start. The health check says "degraded", and the log once a day, when people
+must sign a role soon.
 
 The first line on stdout tells the address, also with --port 0, which takes any
 free port. A line of JSON for each request, and for what the operator should know,
@@ -76,6 +78,10 @@ func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
 	if _, err := r.Status(cmd.Context()); err != nil {
 		return err
 	}
+	missing, err := r.OpenOnline(cmd.Context())
+	if err != nil {
+		return err
+	}
 	o.config.Log = webserver.NewLog(cmd.ErrOrStderr())
 	defer o.config.Log.Close()
 	o.config.Access = o.config.Log
@@ -89,6 +95,9 @@ func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
 			o.config.Access.Close()
 			err = errors.Join(err, f.Close())
 		}()
+	}
+	if len(missing) > 0 {
+		o.config.Log.Warn("keys are not at hand: somebody else must sign these roles in time", "roles", missing)
 	}
 	w := newWatch(o.config.Log.Logger)
 	s, err := webserver.New(o.config, r.Handler(w.amend))

@@ -64,8 +64,13 @@ func (l *logLines) String() string {
 // startServe starts a server of a repository on any free port.
 func startServe(t *testing.T, dir string, flags ...string) *server {
 	t.Helper()
-	s := &server{log: &logLines{}}
-	s.cmd = exec.Command("local-tuf", append([]string{"serve", "--dir", dir, "--port", "0"}, flags...)...)
+	return startServeAs(t, dir, exec.Command("local-tuf", append([]string{"serve", "--dir", dir, "--port", "0"}, flags...)...))
+}
+
+// startServeAs starts a server by a command.
+func startServeAs(t *testing.T, dir string, cmd *exec.Cmd) *server {
+	t.Helper()
+	s := &server{cmd: cmd, log: &logLines{}}
 	s.cmd.Stderr = s.log
 	s.cmd.WaitDelay = 10 * time.Second
 	out, err := s.cmd.StdoutPipe()
@@ -162,6 +167,8 @@ func TestServeSaysThatItCannotSign(t *testing.T) {
 	require.NoError(t, os.Rename(keys, dir+"-keys"))
 	require.NoError(t, os.Mkdir(keys, 0o700))
 	s := startServe(t, dir)
+	missing := s.says(t, "keys are not at hand: somebody else must sign these roles in time")
+	require.Equal(t, []any{"snapshot", "timestamp"}, missing["roles"])
 	require.Contains(t, s.says(t, "cannot sign anew; tried again each minute")["error"], "timestamp")
 	var st repository.Status
 	require.Eventually(t, func() bool {
@@ -176,6 +183,33 @@ func TestServeSaysThatItCannotSign(t *testing.T) {
 	code, _ := get(t, oneByOne(), s.url+"/metadata/timestamp.json")
 	require.Equal(t, http.StatusOK, code)
 	require.Zero(t, s.stop(t))
+}
+
+// TestServeWithEncryptedKeys: the passphrase is wanted at the start, and then never
+// again.
+func TestServeWithEncryptedKeys(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "repo")
+	phrase := filepath.Join(t.TempDir(), "phrase")
+	require.NoError(t, os.WriteFile(phrase, []byte("correct horse battery staple\n"), 0o600))
+	wrong := filepath.Join(t.TempDir(), "wrong")
+	require.NoError(t, os.WriteFile(wrong, []byte("Tr0ub4dor&3\n"), 0o600))
+	code, _, stderr := runCommand(t, "init", "--dir", dir, "--timestamp-lifetime", "6s", "--passphrase-file", phrase)
+	require.Zero(t, code, stderr)
+	for _, flags := range [][]string{nil, {"--passphrase-file", wrong}} {
+		cmd := exec.CommandContext(t.Context(), "local-tuf", append([]string{"serve", "--dir", dir, "--port", "0"}, flags...)...)
+		out, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Positive(t, cmd.ProcessState.ExitCode())
+		require.Contains(t, string(out), "passphrase")
+		require.NotContains(t, string(out), "serving")
+		require.NotContains(t, string(out), "Tr0ub4dor")
+	}
+	s := startServe(t, dir, "--passphrase-file", phrase)
+	require.NoError(t, os.Remove(phrase))
+	first := s.timestamp(t)
+	require.Eventually(t, func() bool { return s.timestamp(t) >= first+2 }, time.Minute, 50*time.Millisecond)
+	require.Zero(t, s.stop(t))
+	require.NotContains(t, s.log.String(), "horse")
 }
 
 // TestServeSaysWhatPeopleMustDo: at the start, if it is late already.
@@ -244,6 +278,41 @@ func TestServeGoesOnWithoutItsLog(t *testing.T) {
 		require.NoError(t, w.Close())
 		require.NoError(t, r.Close())
 	}
+}
+
+// TestNoFilesLeftIsNotAbsence: a server that cannot open a file must not say that
+// there is no such root version.
+func TestNoFilesLeftIsNotAbsence(t *testing.T) {
+	dir := newRepository(t)
+	s := startServeAs(t, dir, exec.Command("sh", "-c", `ulimit -n 40; exec local-tuf "$@"`, "sh", "serve", "--dir", dir, "--port", "0"))
+	addr := strings.TrimPrefix(s.url, "http://")
+	ask := func(c net.Conn) int {
+		_, err := io.WriteString(c, "GET /metadata/2.root.json HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	c := dial()
+	require.Equal(t, http.StatusNotFound, ask(c))
+	var others []net.Conn
+	for ask(c) == http.StatusNotFound {
+		require.Less(t, len(others), 60)
+		others = append(others, dial())
+	}
+	require.Equal(t, http.StatusInternalServerError, ask(c))
+	for _, o := range others {
+		require.NoError(t, o.Close())
+	}
+	require.Eventually(t, func() bool { return ask(c) == http.StatusNotFound }, time.Minute, 10*time.Millisecond)
+	require.Zero(t, s.stop(t))
 }
 
 func TestAccessLogFile(t *testing.T) {
