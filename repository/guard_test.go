@@ -43,9 +43,9 @@ func TestChangesThatLockPeopleOutAreRefused(t *testing.T) {
 			require.Equal(t, before, listFiles(t, r.Dir()))
 		})
 	}
-	_, _, err := r.RotateKey(t.Context(), "root", RotateOptions{})
+	_, _, err := r.RotateKeys(t.Context(), Rotate{Role: "root"})
 	require.ErrorContains(t, err, "it has 2 keys; say which one with --old: root-1 (")
-	_, _, err = r.RotateKey(t.Context(), "acme", RotateOptions{New: public("targets")})
+	_, _, err = r.RotateKeys(t.Context(), Rotate{Role: "timestamp"}, Rotate{Role: "acme", New: public("targets")})
 	require.ErrorContains(t, err, "already signs for targets")
 	require.Equal(t, before, listFiles(t, r.Dir()), "no key is left of a change that failed")
 	_, err = r.ProposeRoot(t.Context(), RoleKeys{Role: "acme", Threshold: 1})

@@ -255,8 +255,10 @@ type KeyRef struct {
 	Name string `json:"name,omitempty"`
 }
 
-// RotateOptions are the options of [Repository.RotateKey].
-type RotateOptions struct {
+// Rotate names a key to be replaced.
+type Rotate struct {
+	// Role is a role as in [RoleKeys].
+	Role string
 	// Old is the key to be replaced, as in [RoleKeys]; it may be "" if the role has
 	// one key.
 	Old string
@@ -268,22 +270,27 @@ type RotateOptions struct {
 	plain bool
 }
 
-// RotateKey replaces a key of a role by a new one, and signs anew what it signs.
+// RotateKeys replaces keys of roles by new ones, and signs anew what they sign.
 // It is all or nothing; if keys are not at hand for it the change is returned as
-// a [Proposal], for which the new key stays in DIR/keys. The private file of the
-// old key is left where it is. It blocks until done or ctx ends.
-func (r *Repository) RotateKey(ctx context.Context, role string, o RotateOptions) (Rotation, *Proposal, error) {
+// a [Proposal], for which new keys stay in DIR/keys. The private files of the old
+// keys are left where they are. It blocks until done or ctx ends.
+func (r *Repository) RotateKeys(ctx context.Context, which ...Rotate) ([]Rotation, *Proposal, error) {
 	var done []Rotation
 	p, err := r.change(ctx, func(c *change) error {
-		rotation, err := c.rotateKey(ctx, role, o)
-		done = append(done, rotation)
-		return err
+		for _, w := range which {
+			rotation, err := c.rotateKey(ctx, w)
+			done = append(done, rotation)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		r.dropNew(done)
-		return Rotation{}, nil, during("key rotate", err)
+		return nil, nil, during("key rotate", err)
 	}
-	return done[0], p, nil
+	return done, p, nil
 }
 
 // dropNew removes the keys that were made for a change that failed: they have
@@ -300,8 +307,8 @@ func (r *Repository) dropNew(made []Rotation) {
 	}
 }
 
-func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (done Rotation, err error) {
-	to, err := c.keysFor(ctx, role)
+func (c *change) rotateKey(ctx context.Context, o Rotate) (done Rotation, err error) {
+	to, err := c.keysFor(ctx, o.Role)
 	if err != nil {
 		return done, err
 	}
@@ -312,13 +319,13 @@ func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (d
 			return done, err
 		}
 	case len(to.role.KeyIDs) != 1:
-		return done, &Error{Code: protocol.CodeUsage, Role: role, Msg: fmt.Sprintf("it has %d keys", len(to.role.KeyIDs)),
+		return done, &Error{Code: protocol.CodeUsage, Role: o.Role, Msg: fmt.Sprintf("it has %d keys", len(to.role.KeyIDs)),
 			Hint: "say which one with --old: " + strings.Join(to.calledAll(), ", ")}
 	default:
 		old = to.role.KeyIDs[0]
 	}
 	listed, _, _ := to.before.Delegated(to.ask)
-	done = Rotation{Role: role, Old: KeyRef{old, to.names[old]}}
+	done = Rotation{Role: o.Role, Old: KeyRef{old, to.names[old]}}
 	if k, ok := c.ring.find(listed[old]); ok {
 		done.OldFile = k.path
 	}
@@ -328,7 +335,7 @@ func (c *change) rotateKey(ctx context.Context, role string, o RotateOptions) (d
 		done.New.Name = nameOf(o.New)
 	} else {
 		var made *keyfile.Key
-		if made, err = c.newKey(ctx, role, o.plain); err == nil {
+		if made, err = c.newKey(ctx, o.Role, o.plain); err == nil {
 			public, done.New.Name, done.NewFile = made.Public, made.Name, made.Path
 		}
 	}

@@ -269,7 +269,7 @@ func (c *change) doDue(ctx context.Context, group []*Due, made *[]Rotation) erro
 		switch {
 		case d.State != DueNow:
 		case d.Key != nil:
-			done, err := c.rotateKey(ctx, d.Role, RotateOptions{Old: d.Key.KeyID, plain: d.plain})
+			done, err := c.rotateKey(ctx, Rotate{Role: d.Role, Old: d.Key.KeyID, plain: d.plain})
 			if errors.Is(err, keyfile.ErrNoPassphrase) {
 				d.State = DuePeople
 				continue

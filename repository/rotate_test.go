@@ -130,7 +130,7 @@ func TestALockedKeyIsForPeople(t *testing.T) {
 		return keyfile.FromEnv("SECRET")
 	}
 	r.keys.Passphrase = secret("a passphrase")
-	_, p, err := r.RotateKey(t.Context(), "root", RotateOptions{})
+	_, p, err := r.RotateKeys(t.Context(), Rotate{Role: "root"})
 	require.NoError(t, err)
 	require.Nil(t, p)
 	lose(t, keyPath(r.Dir(), "root"))

@@ -55,10 +55,10 @@ func delegate(t *testing.T, r *Repository) {
 // rotate replaces the only key of a role, or the named one.
 func rotate(t *testing.T, r *Repository, role, old string) Rotation {
 	t.Helper()
-	done, p, err := r.RotateKey(t.Context(), role, RotateOptions{Old: old})
+	done, p, err := r.RotateKeys(t.Context(), Rotate{Role: role, Old: old})
 	require.NoError(t, err)
 	require.Nil(t, p, "all keys are at hand")
-	return done
+	return done[0]
 }
 
 func lose(t *testing.T, path string) {
@@ -132,14 +132,8 @@ func TestAllRolesAreRotatedAtOnce(t *testing.T) {
 	a := attend(t, r)
 	a.get(toolPath, "before")
 	for range 2 {
-		p, err := r.change(t.Context(), func(c *change) error {
-			for _, role := range []string{"root", "targets", "snapshot", "timestamp", "acme"} {
-				if _, err := c.rotateKey(t.Context(), role, RotateOptions{}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		_, p, err := r.RotateKeys(t.Context(), Rotate{Role: "root"}, Rotate{Role: "targets"}, Rotate{Role: "snapshot"},
+			Rotate{Role: "timestamp"}, Rotate{Role: "acme"})
 		require.NoError(t, err)
 		require.Nil(t, p)
 		a.get(toolPath, "all at once")

@@ -194,36 +194,47 @@ do after a theft stands in docs/operations.md.`,
 }
 
 func newKeyRotate(g *global) *cobra.Command {
-	var o repository.RotateOptions
+	var old, new string
 	var plain *bool
 	cmd := &cobra.Command{
-		Use:   "rotate ROLE",
-		Short: "Replace a key of a role by a new one",
-		Long: `Replace a key of a role by a new one, which is made in DIR/keys unless --new names
-one made elsewhere. The private half of the old key is left where it is.`,
-		Args: exactly("ROLE"),
+		Use:   "rotate ROLE...",
+		Short: "Replace keys of roles by new ones",
+		Long: `Replace the key of a role by a new one, which is made in DIR/keys unless --new names
+one made elsewhere. Several roles are changed at once, so that people sign once. The
+private half of an old key is left where it is.`,
+		Args: atLeastOne("ROLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 && old+new != "" {
+				return wrongUse(cmd, "--old and --new are for one role")
+			}
+			var which []repository.Rotate
+			for _, role := range args {
+				which = append(which, repository.Rotate{Role: role, Old: old, New: new})
+			}
 			r, done, err := g.openFor(cmd, *plain)
 			if err != nil {
 				return err
 			}
 			defer done()
-			rotation, p, err := r.RotateKey(cmd.Context(), args[0], o)
+			rotations, p, err := r.RotateKeys(cmd.Context(), which...)
 			if err != nil {
 				return err
 			}
-			if p != nil {
-				if rotation.NewFile != "" {
+			for _, rotation := range rotations {
+				if p == nil {
+					printRotation(cmd.OutOrStdout(), rotation)
+				} else if rotation.NewFile != "" {
 					fmt.Fprintf(cmd.OutOrStdout(), "made the key %s in %s\n", rotation.New.Name, rotation.NewFile)
 				}
+			}
+			if p != nil {
 				return handProposal(cmd, g, p)
 			}
-			printRotation(cmd.OutOrStdout(), rotation)
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&o.Old, "old", "", "the key to be replaced, if the role has several: its name, the beginning of its keyid, or a file")
-	cmd.Flags().StringVar(&o.New, "new", "", "`file` with the public half of the new key, if it was made elsewhere")
+	cmd.Flags().StringVar(&old, "old", "", "the key to be replaced, if the role has several: its name, the beginning of its keyid, or a file")
+	cmd.Flags().StringVar(&new, "new", "", "`file` with the public half of the new key, if it was made elsewhere")
 	plain = plainFlag(cmd.Flags())
 	return cmd
 }

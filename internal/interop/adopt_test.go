@@ -90,7 +90,7 @@ func adopt(t *testing.T, source, interpreter string) {
 	require.NoError(t, err)
 	require.Nil(t, p)
 	for role, old := range map[string]string{"timestamp": "", "snapshot": "", "targets": "", "docs": "", "root": "a"} {
-		_, p, err := r.RotateKey(t.Context(), role, repository.RotateOptions{Old: old})
+		_, p, err := r.RotateKeys(t.Context(), repository.Rotate{Role: role, Old: old})
 		require.NoError(t, err, role)
 		require.Nil(t, p, role)
 	}
