@@ -64,6 +64,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/pyenv":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/plugin":     {"vault-tuf/", "go-tuf", "jsonschema"},
 		"./internal/draft":      {"/repository", "/hybrid", "/internal/store", "/internal/transport", "/internal/keys", "go-tuf"},
+		"./internal/webserver":  {"/repository", "/hybrid", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf"},
 		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper"},
 		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
 	} {
