@@ -17,9 +17,6 @@ var (
 	semverPattern = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,18})` +
 		`(-(0|[1-9][0-9]{0,18}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9][0-9]{0,18}|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?$`)
 	permissionPattern = regexp.MustCompile(`^[a-z0-9][A-Za-z0-9._:/*-]*$`)
-
-	// Windows takes a file of such a name, whatever follows the dot, for a device.
-	devicePattern = regexp.MustCompile(`(?i)(^|/)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *([./]|$)`)
 )
 
 // roleNames cannot be publishers: a publisher has a role of its own.
@@ -46,7 +43,7 @@ func isName(s string) string {
 		return "must begin and end with a letter or digit"
 	case strings.Contains(s, ".."):
 		return `must not contain ".."`
-	case devicePattern.MatchString(s):
+	case isDevice(s):
 		return deviceProblem
 	}
 	return ""
@@ -99,6 +96,9 @@ func isText(s string) string {
 // characters, formatting such as the change of direction, private use. What is
 // not assigned yet is left alone, lest the verdict hang on Unicode's version.
 func unseen(r rune) bool {
+	if r < 0x7f {
+		return r < ' '
+	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp)
 }
 
@@ -129,9 +129,9 @@ func badPath(p string) string {
 		if unseen(r) {
 			return fmt.Sprintf("has a path with %#U, a control or invisible character", r)
 		}
-		if strings.ContainsRune(`\:*?"<>|`, r) {
-			return fmt.Sprintf("has a path with %q, which some systems read as a separator, a drive or a pattern", r)
-		}
+	}
+	if i := strings.IndexAny(p, `\:*?"<>|`); i >= 0 {
+		return fmt.Sprintf("has a path with %q, which some systems read as a separator, a drive or a pattern", p[i])
 	}
 	for part := range strings.SplitSeq(p, "/") {
 		switch {
@@ -139,10 +139,26 @@ func badPath(p string) string {
 			return `has ".." in its path`
 		case part != "." && strings.TrimRight(part, ". ") != part:
 			return "has a path with a part that ends in a dot or space, which some systems drop"
+		case isDevice(part):
+			return "has a path with a part that " + deviceProblem
 		}
 	}
-	if devicePattern.MatchString(p) {
-		return "has a path with a part that " + deviceProblem
-	}
 	return ""
+}
+
+// isDevice tells whether Windows takes a file of that name for a device,
+// whatever follows the first dot.
+func isDevice(name string) bool {
+	stem, _, _ := strings.Cut(name, ".")
+	stem = strings.TrimRight(stem, " ")
+	if len(stem) > len("conout$") {
+		return false
+	}
+	stem = strings.ToLower(stem)
+	for _, kind := range []string{"com", "lpt"} {
+		if port, ok := strings.CutPrefix(stem, kind); ok {
+			return utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
+		}
+	}
+	return slices.Contains([]string{"con", "prn", "aux", "nul", "conin$", "conout$"}, stem)
 }
