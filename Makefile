@@ -24,7 +24,7 @@ CONFORMANCE_SUITE ?= ../shared/third_party/tuf-conformance
 PIP_INSTALL := -I -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all:
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential bench bench-go fuzz-short clean
+.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential interop bench bench-go fuzz-short clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ conformance: build .venv/ready ## run the official TUF conformance suite in ever
 
 differential: .venv/ready ## compare with both libraries on all awkward cases, and write docs/differential.md
 	RAGNOS_DIFFERENTIAL=full RAGNOS_WRITE_DOCS=1 $(GO) test -run TestDifferential -timeout 2h -v ./internal/differential
+
+interop: .venv/ready ## read our repositories with go-tuf, python-tuf, tuf-js and tough (needs node, npm and cargo)
+	RAGNOS_INTEROP=1 $(GO) test -run 'TestPlainClients|TestAdopt' -timeout 1h -v ./internal/interop
 
 bench: .venv/ready ## compare with go-tuf, python-tuf and curl, and write docs/benchmarks.md (a quarter of an hour)
 	@$(GO) build -o .bench/bin/bench ./internal/bench

@@ -38,6 +38,9 @@ const smallFile = 64 << 10
 var (
 	versionedName = regexp.MustCompile(`^[1-9][0-9]*\.[^/]+\.json$`)
 	hashedName    = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.[^/]+$`)
+	// hashedPathName is how tough asks for a target: HASH.DIR/FILE where the
+	// specification (6.2) has DIR/HASH.FILE.
+	hashedPathName = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.([^/].*)/([^/]+)$`)
 )
 
 // handler serves one repository.
@@ -80,6 +83,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		h.serveMetadata(w, req, name)
 	} else if name, ok := strings.CutPrefix(p, "/targets/"); ok && hashedName.MatchString(path.Base(name)) {
 		h.serveTarget(w, req, name)
+	} else if ok && hashedPathName.MatchString(name) {
+		h.serveTarget(w, req, hashedPathName.ReplaceAllString(name, "$2/$1.$3"))
 	} else if p == HealthPath {
 		h.health.serve(w)
 	} else {

@@ -55,6 +55,7 @@ func TestHandlerServesMetadataAndTargets(t *testing.T) {
 		"/metadata/2.targets.json":  {"metadata/2.targets.json", "application/json", cacheForever},
 		"/metadata/2.snapshot.json": {"metadata/2.snapshot.json", "application/json", cacheForever},
 		plugin:                      {plugin[1:], "application/gzip", cacheForever},
+		"/targets/" + target.SHA256 + ".plugins/ragnos/hello-world.1.0.0.tar.gz": {plugin[1:], "application/gzip", cacheForever},
 	} {
 		data, err := os.ReadFile(filepath.Join(r.Dir(), want.file))
 		require.NoError(t, err)

@@ -115,6 +115,7 @@ func breaches() []breach {
 		{"target-path", "targets", func(r *tuftest.Repo) { r.AddTarget("targets", "a/../b", []byte("t"), nil); r.Publish("targets") }, nil},
 		{"delegation-fields", "targets", delegationEdit(func(role tuftest.Map) { delete(role, "terminating") }), neither},
 		{"delegation-fields", "targets", delegationEdit(func(role tuftest.Map) { delete(role, "paths") }), onlyGo},
+		{"delegation-members", "targets", delegationEdit(func(role tuftest.Map) { role["note"] = 1 }), alike},
 		{"path-hash-prefixes", "targets", move(tuftest.Delegation{Name: "team", HashPrefixes: []string{tuftest.PathHash("t")[:2]}}), onlyPython},
 		{"path-pattern", "targets", pattern("[!a]"), onlyPython},
 		{"path-pattern", "targets", pattern("[^a]"), onlyGo},

@@ -160,6 +160,20 @@ func checkDelegationFields(f *file) (at []string) {
 	return at
 }
 
+func checkDelegationMembers(f *file) (at []string) {
+	f.eachObject(func(kind, where string, o object) {
+		if kind != "delegations" && (kind != "role" || !strings.HasPrefix(where, "delegations.")) {
+			return
+		}
+		for name := range o {
+			if !slices.Contains(known[kind], name) {
+				at = append(at, join(where, name))
+			}
+		}
+	})
+	return at
+}
+
 // roleList returns the delegations by name; nil if there are none of them.
 func (f *file) roleList() []admission.DelegatedRole {
 	if f.doc.Delegations == nil {

@@ -64,6 +64,8 @@ var rules = []rule{
 	{"delegation-fields", Refuse, "a delegation without terminating, or without paths",
 		"python-tuf refuses the file; without terminating go-tuf writes false, and then finds the signature wrong",
 		"write both members", checkDelegationFields},
+	{"delegation-members", Warn, "a member of a delegation that the specification does not know",
+		"tough drops it, and then finds the signature wrong", "leave it out if you have users of tough", checkDelegationMembers},
 	{"path-hash-prefixes", Refuse, "path_hash_prefixes",
 		"go-tuf compares them with base64, not hex: it finds no target, and trusts the role with other ones", "use paths, or succinct hash bins", checkHashPrefixes},
 	{"path-pattern", Refuse, "a path pattern with [ ] or \\",
