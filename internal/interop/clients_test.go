@@ -129,11 +129,11 @@ func madeHere(t *testing.T, algorithm keyfile.Algorithm, bins bool) (*repository
 		done(p, err)
 	}
 	for _, role := range []string{"timestamp", "snapshot", "targets"} {
-		_, p, err := r.RotateKey(t.Context(), role, repository.RotateOptions{})
+		_, p, err := r.RotateKeys(t.Context(), repository.Rotate{Role: role})
 		done(p, err)
 	}
 	for _, old := range []string{"root-1", "root-2"} {
-		_, p, err := r.RotateKey(t.Context(), "root", repository.RotateOptions{Old: old})
+		_, p, err := r.RotateKeys(t.Context(), repository.Rotate{Role: "root", Old: old})
 		done(p, err)
 	}
 	sound(t, r)
