@@ -194,22 +194,23 @@ do after a theft stands in docs/operations.md.`,
 }
 
 func newKeyRotate(g *global) *cobra.Command {
-	var old, new string
+	var old string
 	var plain *bool
 	cmd := &cobra.Command{
-		Use:   "rotate ROLE...",
+		Use:   "rotate ROLE[=PUBKEY]...",
 		Short: "Replace keys of roles by new ones",
-		Long: `Replace the key of a role by a new one, which is made in DIR/keys unless --new names
-one made elsewhere. Several roles are changed at once, so that people sign once. The
-private half of an old key is left where it is.`,
+		Long: `Replace the key of a role by the one whose public half is in the file PUBKEY, or by a
+new one that is made in DIR/keys. Several roles are changed at once, so that people
+sign once. The private half of an old key is left where it is.`,
 		Args: atLeastOne("ROLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 && old+new != "" {
-				return wrongUse(cmd, "--old and --new are for one role")
+			if len(args) > 1 && old != "" {
+				return wrongUse(cmd, "--old is for one role")
 			}
 			var which []repository.Rotate
-			for _, role := range args {
-				which = append(which, repository.Rotate{Role: role, Old: old, New: new})
+			for _, arg := range args {
+				role, public, _ := strings.Cut(arg, "=")
+				which = append(which, repository.Rotate{Role: role, Old: old, New: public})
 			}
 			r, done, err := g.openFor(cmd, *plain)
 			if err != nil {
@@ -234,7 +235,6 @@ private half of an old key is left where it is.`,
 		},
 	}
 	cmd.Flags().StringVar(&old, "old", "", "the key to be replaced, if the role has several: its name, the beginning of its keyid, or a file")
-	cmd.Flags().StringVar(&new, "new", "", "`file` with the public half of the new key, if it was made elsewhere")
 	plain = plainFlag(cmd.Flags())
 	return cmd
 }

@@ -52,10 +52,12 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PLUGINS", plugins)
 			env.Setenv("PYTHON", python)
+			gather(env, python)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"archive": makeArchive, "code": exitCode, "freeport": freePort, "http": httpRequest, "terminate": terminate,
+			"crowd": crowdCommand, "attack": attackCommand,
 		},
 	})
 }

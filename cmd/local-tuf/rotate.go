@@ -70,7 +70,7 @@ func printDue(out io.Writer, report *repository.DueReport) {
 		case repository.DueWaits:
 			fmt.Fprintf(out, "  waits for signatures: local-tuf proposal status %s\n", d.Proposal)
 		case repository.DuePeople:
-			fmt.Fprintf(out, "  the key is not here: its owner makes a new one (local-tuf key new NAME), then\n  local-tuf key rotate %s --old %.12s --new NAME.pub\n", d.Role, d.Key.KeyID)
+			fmt.Fprintf(out, "  the key is not here: its owner makes a new one (local-tuf key new NAME), then\n  local-tuf key rotate %s=NAME.pub --old %.12s\n", d.Role, d.Key.KeyID)
 		case repository.DueFailed:
 			fmt.Fprintf(out, "  FAILED: %s\n", d.Error)
 		}
