@@ -43,8 +43,8 @@ var (
 	hashedPathName = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.([^/].*)/([^/]+)$`)
 )
 
-// handler serves one repository.
-type handler struct {
+// Handler serves one repository. Use [Repository.Handler].
+type Handler struct {
 	r       *Repository
 	digests digests
 	health  health
@@ -60,16 +60,12 @@ type handler struct {
 // conditional (If-None-Match) and for a range (If-Range). Answers are never
 // compressed: the length in TUF metadata, and the ranges by which a client goes
 // on with a download that broke off, are of the plain bytes.
-func (r *Repository) Handler(amend ...func(*Status)) http.Handler {
-	return newHandler(r, amend)
-}
-
-func newHandler(r *Repository, amend []func(*Status)) *handler {
-	return &handler{r: r, digests: digests{settled: settledAfter}, health: health{r: r, amend: amend, age: healthAge, memory: newMemory()}}
+func (r *Repository) Handler(amend ...func(*Status)) *Handler {
+	return &Handler{r: r, digests: digests{settled: settledAfter}, health: health{r: r, amend: amend, age: healthAge, memory: newMemory()}}
 }
 
 // ServeHTTP answers one request.
-func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", cacheNever)
@@ -92,7 +88,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func (h *handler) serveTarget(w http.ResponseWriter, req *http.Request, name string) {
+// Health is the status that health checks are told. It says nothing of keys and
+// proposals, which concern nobody outside. What was verified before and has not
+// changed is not verified again, and an answer is remembered for a second or
+// more, so that it costs much less than [Repository.Status].
+func (h *Handler) Health() Status { return h.health.status() }
+
+func (h *Handler) serveTarget(w http.ResponseWriter, req *http.Request, name string) {
 	f, _, err := openPublic(path.Join(h.r.dir, targetsName), name)
 	if err != nil {
 		refuse(w, err)
@@ -110,7 +112,7 @@ func (h *handler) serveTarget(w http.ResponseWriter, req *http.Request, name str
 	serveContent(w, req, f)
 }
 
-func (h *handler) serveMetadata(w http.ResponseWriter, req *http.Request, name string) {
+func (h *Handler) serveMetadata(w http.ResponseWriter, req *http.Request, name string) {
 	f, size, err := openPublic(path.Join(h.r.dir, metadataName), name)
 	if err != nil {
 		refuse(w, err)
@@ -201,7 +203,7 @@ func (h *health) status() Status {
 	}
 	// The status says "down" by itself; the error may name local paths.
 	st, _ := h.r.status(context.Background(), h.memory, nil)
-	st.Proposals = nil // what is being prepared concerns nobody outside
+	st.Proposals = nil
 	for _, f := range h.amend {
 		f(&st)
 	}

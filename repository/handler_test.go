@@ -103,7 +103,7 @@ func TestETagOfLargeMetadata(t *testing.T) {
 	path := filepath.Join(r.Dir(), "metadata", "7.targets.json")
 	first, second := bytes.Repeat([]byte("1"), smallFile+1), bytes.Repeat([]byte("2"), smallFile+1)
 	replace(t, path, first)
-	h := newHandler(r, nil)
+	h := r.Handler()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	resp, body := ask(t, s, "GET", "/metadata/7.targets.json")
@@ -265,7 +265,7 @@ func rawRequest(t *testing.T, s *httptest.Server, request string) (status, answe
 func TestHealth(t *testing.T) {
 	r, clock := newTestRepository(t)
 	var more []string
-	h := newHandler(r, []func(*Status){func(st *Status) { st.Problems = append(st.Problems, more...) }})
+	h := r.Handler(func(st *Status) { st.Problems = append(st.Problems, more...) })
 	h.health.age = 0
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -310,7 +310,7 @@ func TestHealth(t *testing.T) {
 func TestHealthIsRememberedForAWhile(t *testing.T) {
 	r, _ := newTestRepository(t)
 	calls := 0
-	h := newHandler(r, []func(*Status){func(*Status) { calls++ }})
+	h := r.Handler(func(*Status) { calls++ })
 	h.health.age = time.Hour
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)

@@ -58,7 +58,7 @@ func newServe(g *global) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.host, "host", "127.0.0.1", "address to listen on")
 	f.Uint16Var(&o.port, "port", 8080, "port to listen on, 0 for any free one")
-	f.Uint16Var(&o.connections, "max-connections", webserver.DefaultMaxConnections, "connections at a time, and twice the requests at a time")
+	f.Uint16Var(&o.connections, "max-connections", webserver.DefaultMaxConnections, "connections at a time; half as many requests")
 	f.Uint16Var(&o.rate, "rate", webserver.DefaultRate, "requests a second for each client, 0 for any number")
 	f.StringVar(&o.config.TLSCert, "tls-cert", "", "PEM `file` of the certificate, with those of its issuers")
 	f.StringVar(&o.config.TLSKey, "tls-key", "", "PEM `file` of the certificate's private key")
@@ -78,10 +78,6 @@ func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
 	if _, err := r.Status(cmd.Context()); err != nil {
 		return err
 	}
-	missing, err := r.OpenOnline(cmd.Context())
-	if err != nil {
-		return err
-	}
 	o.config.Log = webserver.NewLog(cmd.ErrOrStderr())
 	defer o.config.Log.Close()
 	o.config.Access = o.config.Log
@@ -93,16 +89,21 @@ func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
 		o.config.Access = webserver.NewLog(f)
 		defer func() {
 			o.config.Access.Close()
-			err = errors.Join(err, f.Close())
+			_ = f.Close() // a log that cannot be written must not matter
 		}()
+	}
+	w := newWatch(o.config.Log.Logger)
+	h := r.Handler(w.amend)
+	s, err := webserver.New(o.config, h)
+	if err != nil {
+		return err
+	}
+	missing, err := r.OpenOnline(cmd.Context())
+	if err != nil {
+		return err
 	}
 	if len(missing) > 0 {
 		o.config.Log.Warn("keys are not at hand: somebody else must sign these roles in time", "roles", missing)
-	}
-	w := newWatch(o.config.Log.Logger)
-	s, err := webserver.New(o.config, r.Handler(w.amend))
-	if err != nil {
-		return err
 	}
 	l, err := s.Listen(cmd.Context(), o.host, o.port)
 	if err != nil {
@@ -111,15 +112,15 @@ func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "serving %s at %s://%s\n", r.Dir(), s.Scheme(), l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	return serve(cmd.Context(), s, l, r, w)
+	return serve(cmd.Context(), s, l, r, h, w)
 }
 
 // serve answers requests and keeps the repository fresh until ctx ends.
-func serve(ctx context.Context, s *webserver.Server, l *net.TCPListener, r *repository.Repository, w *watch) error {
+func serve(ctx context.Context, s *webserver.Server, l *net.TCPListener, r *repository.Repository, h *repository.Handler, w *watch) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	work.Go(func() { r.KeepFresh(ctx, func(err error) { w.notSigned(err, time.Now()) }) })
-	work.Go(func() { w.run(ctx, r.Status) })
+	work.Go(func() { w.run(ctx, h.Health, r.Status) })
 	err := s.Serve(ctx, l)
 	cancel()
 	work.Wait()

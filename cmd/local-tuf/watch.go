@@ -39,13 +39,20 @@ type watch struct {
 
 func newWatch(log *slog.Logger) *watch { return &watch{log: log, status: repository.Healthy} }
 
-// run looks at the repository until ctx ends.
-func (w *watch) run(ctx context.Context, status func(context.Context) (repository.Status, error)) {
+// run looks at the repository until ctx ends: at what health checks are told, and
+// where that is the worst, at the reason.
+func (w *watch) run(ctx context.Context, health func() repository.Status, status func(context.Context) (repository.Status, error)) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		st, err := status(ctx)
-		w.look(st, err, time.Now())
+		st := health()
+		var err error
+		if st.Status == repository.Down {
+			_, err = status(ctx)
+		}
+		if ctx.Err() == nil {
+			w.look(st, err, time.Now())
+		}
 		select {
 		case <-ctx.Done():
 			return
