@@ -203,7 +203,6 @@ func (h *health) status() Status {
 	}
 	// The status says "down" by itself; the error may name local paths.
 	st, _ := h.r.status(context.Background(), h.memory, nil)
-	st.Proposals = nil
 	for _, f := range h.amend {
 		f(&st)
 	}

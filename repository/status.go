@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -39,9 +35,8 @@ type Status struct {
 	// Targets is the number of published plugins, Bytes their size.
 	Targets int   `json:"targets"`
 	Bytes   int64 `json:"bytes"`
-	// Proposals are the names of the changes in DIR/proposals that wait for
-	// signatures.
-	Proposals []string `json:"proposals,omitempty"`
+	// Proposals are the changes in DIR/proposals that wait for signatures.
+	Proposals []Waiting `json:"proposals,omitempty"`
 	// Problems says in words why the status is not ok, Hints what could be better.
 	Problems []string `json:"problems"`
 	Hints    []string `json:"hints,omitempty"`
@@ -120,7 +115,10 @@ func (r *Repository) status(ctx context.Context, m *memory, at ring) (Status, er
 	if r.unfinished() {
 		st.degrade(Degraded, "a change is decided but not complete: the next command that changes the repository completes it")
 	}
-	st.Proposals = r.proposals()
+	if at != nil {
+		st.Proposals = s.proposals()
+		st.Hints = s.largeRoles()
+	}
 	return st, nil
 }
 
@@ -234,22 +232,6 @@ func inDays(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%d days", days)
 	}
-}
-
-// maxProposals bounds the proposals that a status names.
-const maxProposals = 100
-
-func (r *Repository) proposals() (names []string) {
-	entries, err := os.ReadDir(filepath.Join(r.dir, proposalsName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		if e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") && len(names) < maxProposals {
-			names = append(names, e.Name())
-		}
-	}
-	return names
 }
 
 // Err is the error of a status that clients, or some of them, cannot live with:

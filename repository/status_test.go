@@ -139,7 +139,9 @@ func TestStatusNamesWhatWaits(t *testing.T) {
 	st, err := r.Status(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, Degraded, st.Status)
-	require.Equal(t, []string{"root-2.proposal"}, st.Proposals)
+	require.Len(t, st.Proposals, 1)
+	require.Contains(t, st.Proposals[0].String(), "root-2.proposal: ")
+	require.Contains(t, st.Proposals[0].Problem, "not a proposal")
 	require.Len(t, st.Problems, 1)
 	require.Contains(t, st.Problems[0], "not complete")
 	require.Len(t, st.Hints, 1)
@@ -147,10 +149,42 @@ func TestStatusNamesWhatWaits(t *testing.T) {
 	require.Zero(t, st.Roles[0].Keys.AtHand)
 }
 
+func TestStatusOfProposals(t *testing.T) {
+	r := newQuickRepository(t)
+	addRole(t, r, "acme")
+	key := keyPath(r.Dir(), "acme")
+	hidden := filepath.Join(t.TempDir(), "acme.key")
+	require.NoError(t, os.Rename(key, hidden))
+	_, p, err := r.Publish(t.Context(), helloArchive, writeManifest(t, "acme", "tool", "1.0.0"), PublishOptions{})
+	require.NoError(t, err)
+	path, err := r.KeepProposal(p)
+	require.NoError(t, err)
+	waiting := func() string {
+		st, err := r.Status(t.Context())
+		require.NoError(t, err)
+		require.Len(t, st.Proposals, 1)
+		return st.Proposals[0].String()
+	}
+	require.Equal(t, "acme-2.proposal (acme 2): 1 signatures are missing", waiting())
+
+	require.NoError(t, os.Rename(hidden, key))
+	_, err = p.Sign(t.Context(), Keys{Dirs: []string{filepath.Dir(key)}})
+	require.NoError(t, err)
+	require.NoError(t, WriteProposal(path, p))
+	require.Equal(t, "acme-2.proposal (acme 2): signed, can be published", waiting())
+
+	_, _, err = r.Publish(t.Context(), helloArchive, writeManifest(t, "acme", "other", "1.0.0"), PublishOptions{})
+	require.NoError(t, err)
+	require.Contains(t, waiting(), "outdated")
+
+	require.NoError(t, os.Truncate(path, maxProposalLooked+1))
+	require.Equal(t, "acme-2.proposal is too large to be looked into", waiting())
+}
+
 // TestStatusReadsOnlyWhatChanged: what is remembered is believed while its file
 // stays as it was, and not longer.
 func TestStatusReadsOnlyWhatChanged(t *testing.T) {
-	r, _ := newTestRepository(t)
+	r := newQuickRepository(t)
 	addRole(t, r, "acme")
 	addRole(t, r, "bestco")
 	m := newMemory()

@@ -117,8 +117,8 @@ func printRest(out io.Writer, p painter, st repository.Status, list []repository
 	for _, problem := range st.Problems {
 		fmt.Fprintf(w, "\n%s\n", p.paint(yellow, problem))
 	}
-	for _, name := range st.Proposals {
-		fmt.Fprintf(w, "\nwaits for signatures: proposals/%s\n", name)
+	for _, waiting := range st.Proposals {
+		fmt.Fprintf(w, "\nproposal %s\n", waiting)
 	}
 	for _, hint := range st.Hints {
 		fmt.Fprintf(w, "\n%s\n", hint)
