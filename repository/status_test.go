@@ -165,7 +165,7 @@ func TestStatusOfProposals(t *testing.T) {
 		require.Len(t, st.Proposals, 1)
 		return st.Proposals[0].String()
 	}
-	require.Equal(t, "acme-2.proposal (acme 2): 1 signatures are missing", waiting())
+	require.Equal(t, "acme-2.proposal (acme 2): signatures missing: 1", waiting())
 
 	require.NoError(t, os.Rename(hidden, key))
 	_, err = p.Sign(t.Context(), Keys{Dirs: []string{filepath.Dir(key)}})

@@ -81,6 +81,6 @@ func (w Waiting) String() string {
 	case w.Missing == 0:
 		return fmt.Sprintf("%s (%s): signed, can be published", w.Name, what)
 	default:
-		return fmt.Sprintf("%s (%s): %d signatures are missing", w.Name, what, w.Missing)
+		return fmt.Sprintf("%s (%s): signatures missing: %d", w.Name, what, w.Missing)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -57,13 +58,7 @@ func (f Finding) String() string {
 const maxPlaces = 16
 
 // File returns the findings in the file of a role, in the order of the rules.
-func File(role string, doc *admission.Doc) []Finding {
-	f, err := open(role, doc, nil)
-	if err != nil {
-		return []Finding{unreadable(role, err)}
-	}
-	return f.find()
-}
+func File(role string, doc *admission.Doc) []Finding { return find(role, doc, admission.Targets{}) }
 
 // Change returns the findings in doc that were not in the version before. The
 // targets that both versions list alike are not looked at again, so that a
@@ -72,20 +67,12 @@ func Change(role string, before, doc *admission.Doc) []Finding {
 	if before == nil {
 		return File(role, doc)
 	}
-	f, err := open(role, doc, before)
-	if err != nil {
-		return []Finding{unreadable(role, err)}
-	}
-	list := f.find()
+	list := find(role, doc, before.Targets)
 	if len(list) == 0 {
 		return nil
 	}
-	old, err := open(role, before, before)
-	if err != nil {
-		return list
-	}
 	known := map[[2]string]bool{}
-	for _, f := range old.find() {
+	for _, f := range find(role, before, before.Targets) {
 		known[[2]string{f.Rule, f.Where}] = true
 	}
 	return slices.DeleteFunc(list, func(f Finding) bool { return known[[2]string{f.Rule, f.Where}] })
@@ -96,79 +83,116 @@ func unreadable(role string, err error) Finding {
 		Why: "it cannot be looked at", Do: "make the file anew"}
 }
 
-func (f *file) find() (list []Finding) {
-	for _, r := range rules {
-		places := r.check(f)
-		slices.Sort(places)
-		places = slices.Compact(places)
-		more := len(places) - maxPlaces
-		if more > 0 {
-			places = append(places[:maxPlaces:maxPlaces], fmt.Sprintf("and %d more places", more))
+// find looks at a file, without the targets that known lists with the same bytes.
+func find(role string, doc *admission.Doc, known admission.Targets) (list []Finding) {
+	places := make([][]string, len(rules))
+	for part, err := range parts(role, doc, known) {
+		if err != nil {
+			return []Finding{unreadable(role, err)}
 		}
-		for _, where := range places {
-			list = append(list, Finding{r.id, r.level, f.role, where, r.what, r.why, r.do})
+		for i, r := range rules {
+			places[i] = append(places[i], r.check(part)...)
+		}
+	}
+	for i, r := range rules {
+		at := places[i]
+		slices.Sort(at)
+		at = slices.Compact(at)
+		if more := len(at) - maxPlaces; more > 0 {
+			at = append(at[:maxPlaces:maxPlaces], fmt.Sprintf("and %d more places", more))
+		}
+		for _, where := range at {
+			list = append(list, Finding{r.id, r.level, role, where, r.what, r.why, r.do})
 		}
 	}
 	return list
 }
 
-// file is a metadata file as the rules see it.
+// file is a metadata file, or a part of it, as the rules see it.
 type file struct {
 	role string
-	// full is the whole file; doc is the same without the targets that need no
-	// look, and signed its signed part, with numbers as json.Number.
+	// full is the whole file; doc is the part, and signed its signed part, with
+	// numbers as json.Number.
 	full, doc *admission.Doc
 	signed    object
 }
 
 type object = map[string]any
 
-// open prepares a file for the rules, without the targets that known lists with
-// the same bytes.
-func open(role string, doc, known *admission.Doc) (*file, error) {
-	f := &file{role: role, full: doc, doc: doc}
-	if known != nil && doc.Kind == admission.KindTargets && known.Targets.Len() > 0 {
-		var err error
-		if f.doc, err = without(doc, known.Targets); err != nil {
-			return nil, err
+// maxPart bounds the targets that are decoded at a time: go-tuf takes some twenty
+// times the bytes of a file.
+const maxPart = 4096
+
+// parts yields what is to be looked at of a file, in parts of bounded size: the
+// file itself, or, of long targets metadata, all but the targets, and then those
+// that known does not list alike.
+func parts(role string, doc *admission.Doc, known admission.Targets) iter.Seq2[*file, error] {
+	return func(yield func(*file, error) bool) {
+		if known.Len() == 0 && doc.Targets.Len() <= maxPart {
+			yield(open(role, doc, doc))
+			return
+		}
+		var all struct {
+			Signed map[string]jsontext.Value `json:"signed"`
+		}
+		if err := jsonv2.Unmarshal(doc.Raw, &all); err != nil {
+			yield(nil, err)
+			return
+		}
+		same := map[string][]byte{}
+		for path, entry := range known.All() {
+			same[path] = entry
+		}
+		part := map[string]jsontext.Value{}
+		emit := func() bool {
+			f, err := openPart(role, doc, all.Signed, part)
+			part = map[string]jsontext.Value{}
+			return yield(f, err) && err == nil
+		}
+		if !emit() {
+			return
+		}
+		delete(all.Signed, "delegations")
+		for path, entry := range doc.Targets.All() {
+			if old, ok := same[path]; ok && bytes.Equal(old, entry) {
+				continue
+			}
+			if part[path] = entry; len(part) == maxPart && !emit() {
+				return
+			}
+		}
+		if len(part) > 0 {
+			emit()
 		}
 	}
+}
+
+// openPart prepares the part of a file that lists the given targets.
+func openPart(role string, full *admission.Doc, signed, targets map[string]jsontext.Value) (*file, error) {
+	text, err := jsonv2.Marshal(targets, jsonv2.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	signed["targets"] = text
+	raw, err := jsonv2.Marshal(map[string]any{"signatures": []any{}, "signed": signed}, jsonv2.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	doc, err := admission.Parse(full.Kind, raw, admission.Limits{Targets: int64(len(raw))})
+	if err != nil {
+		return nil, err
+	}
+	return open(role, full, doc)
+}
+
+func open(role string, full, doc *admission.Doc) (*file, error) {
 	var all struct {
 		Signed object `json:"signed"`
 	}
-	d := json.NewDecoder(bytes.NewReader(f.doc.Raw))
+	d := json.NewDecoder(bytes.NewReader(doc.Raw))
 	d.UseNumber()
-	err := d.Decode(&all)
-	f.signed = all.Signed
-	return f, err
-}
-
-// without returns doc, unsigned, without the targets that known lists alike.
-func without(doc *admission.Doc, known admission.Targets) (*admission.Doc, error) {
-	var all struct {
-		Signed map[string]jsontext.Value `json:"signed"`
-	}
-	if err := jsonv2.Unmarshal(doc.Raw, &all); err != nil {
+	if err := d.Decode(&all); err != nil {
 		return nil, err
 	}
-	same := map[string][]byte{}
-	for path, entry := range known.All() {
-		same[path] = entry
-	}
-	rest := map[string]jsontext.Value{}
-	for path, entry := range doc.Targets.All() {
-		if old, ok := same[path]; !ok || !bytes.Equal(old, entry) {
-			rest[path] = entry
-		}
-	}
-	targets, err := jsonv2.Marshal(rest, jsonv2.Deterministic(true))
-	if err != nil {
-		return nil, err
-	}
-	all.Signed["targets"] = targets
-	raw, err := jsonv2.Marshal(map[string]any{"signatures": []any{}, "signed": all.Signed}, jsonv2.Deterministic(true))
-	if err != nil {
-		return nil, err
-	}
-	return admission.Parse(doc.Kind, raw, admission.Limits{Targets: int64(len(raw))})
+	return &file{role: role, full: full, doc: doc, signed: all.Signed}, nil
 }

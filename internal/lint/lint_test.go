@@ -274,6 +274,31 @@ func TestAChangeIsHeldToWhatItChanges(t *testing.T) {
 	require.Equal(t, "targets.v.custom", found[0].Where)
 }
 
+// TestALongFileIsLookedAtInParts: nothing is missed between them.
+func TestALongFileIsLookedAtInParts(t *testing.T) {
+	r := soundRepo()
+	r.Delegate("targets", tuftest.Delegation{Name: "team", Paths: []string{"[x]"}})
+	all := r.Targets.Signed["targets"].(tuftest.Map)
+	entry := all["t"]
+	for i := range 2*maxPart + 1 {
+		all[fmt.Sprintf("p%06d", i)] = entry
+	}
+	for _, i := range []int{0, maxPart - 1, maxPart, 2*maxPart - 1, 2 * maxPart} {
+		bad := maps.Clone(entry.(tuftest.Map))
+		bad["x"] = tuftest.Verbatim("9007199254740993")
+		all[fmt.Sprintf("p%06d", i)] = bad
+	}
+	r.Publish("targets", "team")
+	var where []string
+	for _, f := range File("targets", docOf(t, r, "targets")) {
+		where = append(where, f.Rule+" "+f.Where)
+	}
+	require.Equal(t, []string{
+		"number targets.p000000.x", "number targets.p004095.x", "number targets.p004096.x", "number targets.p008191.x", "number targets.p008192.x",
+		"path-pattern delegations.roles.team.paths.[x]", "form the signed part",
+	}, where)
+}
+
 func TestPlacesAreBounded(t *testing.T) {
 	r := soundRepo()
 	all := r.Targets.Signed["targets"].(tuftest.Map)
