@@ -37,11 +37,20 @@ const smallFile = 64 << 10
 
 var (
 	versionedName = regexp.MustCompile(`^[1-9][0-9]*\.[^/]+\.json$`)
-	hashedName    = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.[^/]+$`)
 	// hashedPathName is how tough asks for a target: HASH.DIR/FILE where the
 	// specification (6.2) has DIR/HASH.FILE.
 	hashedPathName = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.([^/].*)/([^/]+)$`)
 )
+
+// hashOf returns the SHA-256 or SHA-512 that the name of a target's file begins
+// with, "" if it does not.
+func hashOf(file string) string {
+	digest, rest, _ := strings.Cut(path.Base(file), ".")
+	if rest == "" || len(digest) != 64 && len(digest) != 128 || strings.Trim(digest, "0123456789abcdef") != "" {
+		return ""
+	}
+	return digest
+}
 
 // Handler serves one repository. Use [Repository.Handler].
 type Handler struct {
@@ -77,7 +86,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	p := req.URL.Path
 	if name, ok := strings.CutPrefix(p, "/metadata/"); ok && path.Ext(name) == ".json" && !strings.Contains(name, "/") {
 		h.serveMetadata(w, req, name)
-	} else if name, ok := strings.CutPrefix(p, "/targets/"); ok && hashedName.MatchString(path.Base(name)) {
+	} else if name, ok := strings.CutPrefix(p, "/targets/"); ok && hashOf(name) != "" {
 		h.serveTarget(w, req, name)
 	} else if ok && hashedPathName.MatchString(name) {
 		h.serveTarget(w, req, hashedPathName.ReplaceAllString(name, "$2/$1.$3"))
@@ -108,7 +117,7 @@ func (h *Handler) serveTarget(w http.ResponseWriter, req *http.Request, name str
 	header := w.Header()
 	header.Set("Content-Type", kind)
 	header.Set("Cache-Control", cacheForever)
-	header.Set("ETag", quoted(hashedName.FindStringSubmatch(path.Base(name))[1]))
+	header.Set("ETag", quoted(hashOf(name)))
 	serveContent(w, req, f)
 }
 

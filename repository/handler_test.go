@@ -198,6 +198,8 @@ func TestHandlerKeepsToItsDirectories(t *testing.T) {
 		"/targets/" + strings.Repeat("b", 64) + ".dir", "/targets/" + strings.Repeat("c", 64) + ".leak",
 		"/targets/." + secret, "/targets/.hidden/" + secret, "/targets/shown/" + secret, "/targets/keys/" + secret,
 		"/targets/inner/" + secret, "/targets/up/keys/" + secret, "/targets/also/ragnos/" + plugin,
+		"/targets/" + strings.Repeat("a", 64) + "...//keys/secret", "/targets/" + strings.Repeat("a", 64) + "...%2fkeys/secret",
+		"/targets/" + strings.Repeat("a", 64) + ".keys/secret", "/targets/" + strings.Repeat("a", 64) + "./keys/secret",
 		"/targets/plugins/ragnos/" + plugin + "/" + plugin, "/targets/plugins/ragnos/" + plugin[65:],
 		"/../keys/root.key", "/../../etc/passwd", "/metadata/../keys/1.root.json", "/metadata/%2e%2e/keys/1.root.json",
 		"/metadata/..%2fkeys%2f1.root.json", "/metadata/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/metadata/../root.json",
