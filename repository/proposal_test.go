@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -284,6 +285,24 @@ func TestAForgedRepositoryIsFoundOut(t *testing.T) {
 	require.NoError(t, err)
 	_, err = parseProposal(data)
 	require.ErrorContains(t, err, "signed by 0 distinct keys")
+}
+
+func TestAnExpiredRootIsRenewed(t *testing.T) {
+	c := newCeremony(t)
+	later := ahead(t, c.r, 400*day)
+	p, err := later.ProposeRoot(t.Context())
+	require.NoError(t, err)
+	was, is := time.Now().Add(365*day), time.Now().Add(765*day)
+	require.Contains(t, allWords(p), "expires "+is.UTC().Format(time.DateOnly))
+	require.Contains(t, allWords(p), "before: "+was.UTC().Format(time.DateOnly))
+	c.sign(p, "root-1", "root-3")
+	tooLate := ahead(t, c.r, 800*day)
+	e := requireCode(t, tooLate.PublishProposal(t.Context(), p), protocol.CodeExpired)
+	require.Contains(t, e.Error(), "what was signed expired "+is.UTC().Format(time.DateOnly))
+	require.NoError(t, later.PublishProposal(t.Context(), p))
+	s, err := later.load(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, int64(2), s.root.Version)
 }
 
 func FuzzParseProposal(f *testing.F) {

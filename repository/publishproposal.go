@@ -99,6 +99,11 @@ func (c *change) propose(ctx context.Context, p *Proposal) error {
 		return err
 	}
 	for _, f := range p.files {
+		if !f.plain.Expires.After(c.now) {
+			return &Error{Code: protocol.CodeExpired, Role: f.role,
+				Msg:  fmt.Sprintf("what was signed expired %s, it is %s now: clients would refuse it", sayTime(f.plain.Expires), sayTime(c.now)),
+				Hint: "propose the change again; nothing was changed"}
+		}
 		if err := c.present(ctx, p.was(f.role), f.plain); err != nil {
 			return err
 		}
