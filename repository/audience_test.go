@@ -3,11 +3,8 @@ package repository
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,7 +19,6 @@ type audience struct {
 	t       *testing.T
 	url     string
 	anchor  []byte
-	handler atomic.Pointer[http.Handler]
 	clients map[hybrid.Mode]*hybrid.Client
 }
 
@@ -33,12 +29,7 @@ func attend(t *testing.T, r *Repository) *audience {
 	var err error
 	a.anchor, err = os.ReadFile(filepath.Join(r.Dir(), anchorName))
 	require.NoError(t, err)
-	a.serve(r.Handler())
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		(*a.handler.Load()).ServeHTTP(w, req)
-	}))
-	t.Cleanup(s.Close)
-	a.url = s.URL
+	a.url = startServer(t, r).URL
 	for _, mode := range allModes {
 		c := a.newClient(mode)
 		t.Cleanup(func() { require.NoError(t, c.Shutdown(context.Background())) })
@@ -46,9 +37,6 @@ func attend(t *testing.T, r *Repository) *audience {
 	}
 	return a
 }
-
-// serve changes what answers the clients.
-func (a *audience) serve(h http.Handler) { a.handler.Store(&h) }
 
 func (a *audience) newClient(mode hybrid.Mode) *hybrid.Client {
 	a.t.Helper()
@@ -69,12 +57,4 @@ func (a *audience) get(target, when string) {
 	c := a.newClient(hybrid.ModeDual)
 	_, err := c.VerifyAndDownloadPlugin(a.t.Context(), target, hybrid.DownloadOptions{})
 	require.NoError(a.t, errors.Join(err, c.Shutdown(a.t.Context())), "%s: a new client", when)
-}
-
-// refuse wants every client to refuse what is served.
-func (a *audience) refuse(when string, verdict error) {
-	a.t.Helper()
-	for _, mode := range allModes {
-		require.ErrorIs(a.t, a.clients[mode].Refresh(a.t.Context()), verdict, "%s: the client in mode %s", when, mode)
-	}
 }

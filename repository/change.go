@@ -9,10 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ragnos-labs/vault-tuf/internal/admission"
-	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
-	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 // change is the next state of a repository, in the making. Nothing of it is
@@ -191,50 +188,3 @@ func (c *change) stageMetadata() error {
 func (s *state) expiry(role string) time.Time {
 	return s.now.Add(s.config.Lifetimes.of(role)).UTC().Truncate(time.Second)
 }
-
-// keysOf returns the keys and thresholds under which a role is trusted, to be
-// changed: those of root for a top-level role, else those of its delegator. The
-// role is signed anew by itself if they change.
-func (c *change) keysOf(role string) (*draft.Roles, error) {
-	if slices.Contains(topLevel, role) {
-		root, err := c.editRoot()
-		if err != nil {
-			return nil, err
-		}
-		return &root.Roles, nil
-	}
-	delegator, grand, err := c.delegatorOf(role)
-	if err != nil {
-		return nil, err
-	}
-	d, err := c.editRole(delegator, grand)
-	if err != nil {
-		return nil, err
-	}
-	return d.Delegations, nil
-}
-
-// delegatorOf searches the role that delegates to a role, and who delegates to
-// that one.
-func (s *state) delegatorOf(role string) (delegator, grand string, err error) {
-	err = delegation.Reach(maxRoles, func(name, above string) (*admission.Doc, error) {
-		doc, err := s.role(name, above)
-		if err != nil {
-			return nil, err
-		}
-		if _, _, ok := doc.Delegated(role); ok {
-			delegator, grand = name, above
-			return nil, errFound
-		}
-		return doc, nil
-	})
-	switch {
-	case errors.Is(err, errFound):
-		return delegator, grand, nil
-	case err != nil:
-		return "", "", err
-	}
-	return "", "", &Error{Code: protocol.CodeNotFound, Role: role, Msg: "there is no such role", Hint: "see: local-tuf status"}
-}
-
-var errFound = errors.New("found")

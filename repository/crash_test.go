@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,30 +83,11 @@ func publishTool(ctx context.Context, r *Repository) error {
 // it again.
 func rotateAll(roles ...string) func(context.Context, *Repository) error {
 	return func(ctx context.Context, r *Repository) error {
-		_, err := r.change(ctx, func(c *change) error {
-			for _, role := range roles {
-				keys, err := c.keysOf(role)
-				if err != nil {
-					return err
-				}
-				name := fmt.Sprintf("%s-%d", role, c.root.Version+1)
-				k, err := keyfile.Generate(ctx, filepath.Join(r.dir, keysName), name, keyfile.Ed25519, PlainKeys)
-				if os.IsExist(err) || err != nil && strings.Contains(err.Error(), "already") {
-					k, err = keyfile.Open(keyPath(r.dir, name))
-				}
-				if err != nil {
-					return err
-				}
-				for _, old := range slices.Clone(keys.Role(role).KeyIDs) {
-					keys.RemoveKey(role, old)
-				}
-				if err := keys.AddKey(role, k.Public.ID, k.Public.Key); err != nil {
-					return err
-				}
-			}
-			c.ring, c.unusable = r.ring()
-			return nil
-		})
+		var which []Rotate
+		for _, role := range roles {
+			which = append(which, Rotate{Role: role})
+		}
+		_, _, err := r.RotateKeys(ctx, which...)
 		return err
 	}
 }

@@ -168,6 +168,8 @@ func (s *state) whoDelegates(ctx context.Context, name string) (found delegator,
 	return delegator{}, "", &Error{Code: protocol.CodeNotFound, Role: name, Msg: "there is no such role", Hint: "see: local-tuf key list"}
 }
 
+var errFound = errors.New("found")
+
 // add lets a key sign for the role, and gives it a name.
 func (k *keysFor) add(c *change, public keyfile.Public, name string) error {
 	listed, r, _ := k.before.Delegated(k.ask)
