@@ -125,11 +125,19 @@ func (c *change) apart(before *admission.Doc, s *sealed, role delegatedRole) err
 				continue
 			}
 			return &Error{Code: protocol.CodeUsage, Role: role.name,
-				Msg:  fmt.Sprintf("the key %.12s… already signs for %s: who steals it would have both", id, other.name),
+				Msg:  fmt.Sprintf("the key %s (%.12s…) already signs for %s: who steals it would have both", called(c.names(), id), id, other.name),
 				Hint: "make another key: local-tuf key new NAME; nothing was changed"}
 		}
 	}
 	return nil
+}
+
+// names are what people call keys, after the change.
+func (c *change) names() map[string]string {
+	if c.newConfig != nil {
+		return c.newConfig.KeyNames
+	}
+	return c.config.KeyNames
 }
 
 // usersOf returns the roles that a key signs for after the change, as far as it

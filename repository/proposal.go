@@ -75,10 +75,7 @@ func newProposal(c *change) *Proposal {
 			}
 		}
 	}
-	names := c.r.config.KeyNames
-	if c.newConfig != nil {
-		names = c.newConfig.KeyNames
-	}
+	names := c.names()
 	for _, doc := range p.docs() {
 		for id := range keysOfDoc(doc) {
 			if names[id] != "" {
@@ -170,6 +167,11 @@ func (p *Proposal) RestsOn(trusted []byte) error {
 		if doc.Version == anchor.Version && bytes.Equal(doc.Canonical, anchor.Canonical) {
 			return nil
 		}
+	}
+	if anchor.Version > p.root().Version {
+		return &Error{Code: protocol.CodeRollback, Op: "proposal",
+			Msg:  fmt.Sprintf("the proposal was made when root was at version %d, the trusted one is version %d", p.root().Version, anchor.Version),
+			Hint: "have the change proposed again, or give an older root that you trust"}
 	}
 	return &Error{Code: protocol.CodeRootConflict, Op: "proposal",
 		Msg:  fmt.Sprintf("this proposal is for another repository: its first root has the SHA-256 %s", p.Repository()),

@@ -157,6 +157,15 @@ func TestAStaleProposalIsRefused(t *testing.T) {
 	requireCode(t, second.RestsOn(other.anchor()), protocol.CodeRootConflict)
 	require.NoError(t, second.RestsOn(c.anchor()))
 	requireCode(t, second.RestsOn([]byte("{}")), protocol.CodeBadRoot)
+
+	next, err := c.r.ProposeRoot(t.Context())
+	require.NoError(t, err)
+	c.sign(next, "root-1", "root-2")
+	require.NoError(t, c.r.PublishProposal(t.Context(), next))
+	newer, err := os.ReadFile(c.r.metadataPath("2.root.json"))
+	require.NoError(t, err)
+	requireCode(t, next.RestsOn(newer), protocol.CodeRollback)
+	require.NoError(t, c.yank().RestsOn(newer))
 }
 
 func TestMergeCollectsSignatures(t *testing.T) {

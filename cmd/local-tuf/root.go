@@ -1,17 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
-	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
@@ -45,9 +40,6 @@ half. See local-tuf key list.`,
 			if err != nil {
 				return err
 			}
-			if _, err := os.Lstat(args[0]); !errors.Is(err, fs.ErrNotExist) {
-				return &tuferr.Error{Code: protocol.CodeUsage, Op: "root propose", Path: args[0], Msg: "the file is there already", Hint: "choose another name"}
-			}
 			r, done, err := g.open(cmd)
 			if err != nil {
 				return err
@@ -57,7 +49,7 @@ half. See local-tuf key list.`,
 			if err != nil {
 				return err
 			}
-			if err := repository.WriteProposal(args[0], p); err != nil {
+			if err := writeNew(args[0], p); err != nil {
 				return err
 			}
 			printProposal(cmd.OutOrStdout(), p)
