@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -225,6 +226,10 @@ func (a *adopting) accept(s *state) error {
 	look(roleSnapshot, s.snapshot)
 	look(roleTimestamp, s.timestamp)
 	for _, name := range sortedKeys(s.roles) {
+		if url.PathEscape(name) != name {
+			return &Error{Code: protocol.CodeUsage, Role: name, Msg: "a role whose name is another one in a URL: clients would not find its file",
+				Hint: "give it a name of letters, digits and . _ - with the tool that made the repository"}
+		}
 		look(name, s.roles[name].doc)
 	}
 	return nil

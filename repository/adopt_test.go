@@ -123,6 +123,15 @@ func TestAdoptRefuses(t *testing.T) {
 		"all targets gone":         {nil, func(t *testing.T, source string) { require.NoError(t, os.RemoveAll(filepath.Join(source, "targets"))) }, protocol.CodeLocalIO, "2 targets cannot be adopted"},
 		"a hash that nobody knows": {hashedWith("md5", "e358efa489f58062f10dd7316b65649e"), nil, protocol.CodeUsage, "md5"},
 		"a path that leads away":   {named("../../x"), nil, protocol.CodeUsage, "../../x"},
+		"a role name with a space": {func() *tuftest.Repo {
+			r := foreign()
+			r.Delegate("targets", tuftest.Delegation{Name: "a b", Paths: []string{"x"}})
+			r.Publish("targets", "a b")
+			return r
+		}(), func(t *testing.T, source string) {
+			dir := filepath.Join(source, "metadata")
+			require.NoError(t, os.Rename(filepath.Join(dir, "1.a b.json"), filepath.Join(dir, "1.a%20b.json")))
+		}, protocol.CodeUsage, "another one in a URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.repo == nil {

@@ -124,6 +124,10 @@ func TestVerifyFinds(t *testing.T) {
 			require.Contains(t, got.Path, tc.want.Path)
 			require.Contains(t, got.Text, tc.want.Text)
 			require.Contains(t, got.Do, tc.want.Do)
+			if tc.code == "" && got.Kind == KindLint {
+				require.NoError(t, report.Warning())
+				return
+			}
 			if tc.code == "" {
 				require.NoError(t, report.Err())
 				requireCode(t, report.Warning(), protocol.CodeStale)
