@@ -97,8 +97,6 @@ func (c *change) plan(m *Manifest, channel Channel) (*release, error) {
 	r := &release{path: m.TargetPath(), manifest: m, said: plugin.Release{Channel: channel}, file: &draft.Target{}}
 	if channel == "" {
 		r.said.Channel = defaultChannel(m.Version)
-	} else if _, err := m.Custom(r.said); err != nil {
-		return nil, &Error{Code: protocol.CodeUsage, Target: r.path, Msg: err.Error(), Err: err, Hint: "nothing was published"}
 	}
 	var err error
 	if r.role, r.delegator, err = c.place(r.path); err != nil {
@@ -172,8 +170,10 @@ func (c *change) addFile(ctx context.Context, pluginPath string, r *release) err
 	if err := checkArchive(ctx, copied, f.length, c.r.limits, pluginPath, r.manifest); err != nil {
 		return err
 	}
-	r.file.Custom, err = r.manifest.Custom(r.said)
-	return err
+	if r.file.Custom, err = r.manifest.Custom(r.said); err != nil {
+		return usage(pluginPath, err, "nothing was published")
+	}
+	return nil
 }
 
 // hashedPath is where a target's file lies below the targets directory

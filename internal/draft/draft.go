@@ -8,8 +8,10 @@
 package draft
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -39,22 +41,67 @@ func newHeader(kind admission.Kind) Header {
 	return Header{kind: kind, others: object{"spec_version": quoted(SpecVersion)}}
 }
 
-// headerOf reads the members of the signed part of doc.
+// headerOf reads the members of the signed part of doc, but for targets: they may
+// be almost all of a large file, and are read otherwise.
 func headerOf(doc *admission.Doc) (Header, error) {
-	h := Header{kind: doc.Kind, Version: doc.Version, Expires: doc.Expires}
-	signed, err := signedPart(doc)
-	if err == nil {
-		err = json.Unmarshal(signed, &h.others)
-	}
+	h := Header{kind: doc.Kind, Version: doc.Version, Expires: doc.Expires, others: object{}}
+	err := inSigned(doc, func(d *jsontext.Decoder) error {
+		return eachMember(d, func(name string) error {
+			if name == "targets" && doc.Kind == admission.KindTargets {
+				return d.SkipValue()
+			}
+			v, err := d.ReadValue()
+			h.others[name] = compact(v)
+			return err
+		})
+	})
 	return h, err
 }
 
-func signedPart(doc *admission.Doc) (jsontext.Value, error) {
-	var file struct {
-		Signed jsontext.Value `json:"signed"`
+// compact returns a copy without white space.
+func compact(v jsontext.Value) jsontext.Value {
+	v = v.Clone()
+	_ = v.Compact() // cannot fail: the value has been read
+	return v
+}
+
+// inSigned calls read where the decoder has come to the signed part of doc. The
+// file has been admitted: names stand once.
+func inSigned(doc *admission.Doc, read func(*jsontext.Decoder) error) error {
+	d := jsontext.NewDecoder(bytes.NewBuffer(doc.Raw), jsontext.AllowDuplicateNames(true))
+	return eachMember(d, func(name string) error {
+		if name != "signed" {
+			return d.SkipValue()
+		}
+		return read(d)
+	})
+}
+
+// eachMember reads an object. do reads the value of each member.
+func eachMember(d *jsontext.Decoder, do func(name string) error) error {
+	if _, err := d.ReadToken(); err != nil {
+		return err
 	}
-	err := json.Unmarshal(doc.Raw, &file)
-	return file.Signed, err
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		if err := do(name.String()); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+func signedPart(doc *admission.Doc) (signed jsontext.Value, err error) {
+	err = inSigned(doc, func(d *jsontext.Decoder) error {
+		v, err := d.ReadValue()
+		signed = v.Clone()
+		return err
+	})
+	return signed, err
 }
 
 // encode returns the signed part with the given members beside the common ones.
@@ -67,7 +114,30 @@ func (h *Header) encode(own map[string]any) ([]byte, error) {
 			own[name] = v
 		}
 	}
-	return encode(own)
+	names := slices.Sorted(maps.Keys(own))
+	values := make([]jsontext.Value, len(names))
+	size := 0
+	for i, name := range names {
+		v, ready := own[name].(jsontext.Value)
+		if !ready {
+			var err error
+			if v, err = encode(own[name]); err != nil {
+				return nil, err
+			}
+		}
+		values[i] = v
+		size += len(name) + len(v) + 8
+	}
+	b := append(make([]byte, 0, size), '{')
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, quoted(name)...)
+		b = append(b, ':')
+		b = append(b, values[i]...)
+	}
+	return append(b, '}'), nil
 }
 
 // encode writes v with sorted member names.

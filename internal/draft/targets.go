@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -38,9 +39,12 @@ func EditTargets(doc *admission.Doc) (*Targets, error) {
 	if err != nil {
 		return nil, err
 	}
-	delete(h.others, "targets")
 	t := &Targets{Header: h, entries: make(map[string]jsontext.Value, doc.Targets.Len())}
+	spaced := !bytes.Contains(doc.Raw, doc.Canonical)
 	for path, entry := range doc.Targets.All() {
+		if spaced {
+			entry = compact(entry)
+		}
 		t.entries[path] = entry
 	}
 	t.Version++
