@@ -74,6 +74,7 @@ func printProposal(out io.Writer, p *repository.Proposal) {
 			fmt.Fprintf(out, "  %s\n", line)
 		}
 		printSignatures(out, st.Roles[i])
+		fmt.Fprintln(out)
 	}
 	fmt.Fprintf(out, "names of keys are what people call them: nobody has signed them, keyids count\n")
 }
