@@ -24,10 +24,10 @@ CONFORMANCE_SUITE ?= ../shared/third_party/tuf-conformance
 PIP_INSTALL := -I -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all:
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential interop bench bench-go fuzz-short clean
+.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential interop bench bench-publishing bench-go fuzz-short clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## make bin/ragnos-tuf, bin/local-tuf and bin/conformance-client
 	$(GO) build -o bin/ ./cmd/ragnos-tuf ./cmd/local-tuf ./internal/conformance-client
@@ -71,6 +71,10 @@ interop: .venv/ready ## read our repositories with go-tuf, python-tuf, tuf-js an
 bench: .venv/ready ## compare with go-tuf, python-tuf and curl, and write docs/benchmarks.md (a quarter of an hour)
 	@$(GO) build -o .bench/bin/bench ./internal/bench
 	@.bench/bin/bench -python .venv/bin/python $(or $(BENCHFLAGS),-docs docs)
+
+bench-publishing: .venv/ready ## measure how the cost of publishing grows, and write docs/publishing.md (half an hour)
+	@$(GO) build -o .bench/bin/publishing ./internal/bench/publishing
+	@.bench/bin/publishing -python .venv/bin/python -docs docs
 
 bench-go: ## run the Go benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
