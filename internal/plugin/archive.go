@@ -57,7 +57,8 @@ func (l Limits) expansion(size int64) int64 {
 // Links may only point inside: a symbolic link must lead, from its own
 // directory, down or up within the archive, with ".." at its beginning only,
 // and nothing may lie below a symbolic link, however its name is spelled. By
-// induction no chain of links leads outside.
+// induction no chain of links leads outside. All readers of tar see the names
+// that were checked: what they understand in different ways is refused.
 //
 // The error is an [*ArchiveError]; a [*ManifestError] when the entry point is
 // missing; the context's error when ctx ends; or the error of r.
@@ -83,13 +84,17 @@ func check(in *source, lim Limits, expansion int64, m *Manifest) error {
 	z.Multistream(false)
 	out := &bounded{r: z, left: expansion, allowed: expansion}
 	c := newChecker(m, lim, expansion)
-	for t := tar.NewReader(out); ; {
+	raw := &headers{}
+	for t := tar.NewReader(io.TeeReader(out, raw)); ; {
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			break
+		if err != nil && !errors.Is(err, io.EOF) {
+			return unreadable(err)
+		}
+		if raw.problem != "" {
+			return raw.refuse(h)
 		}
 		if err != nil {
-			return unreadable(err)
+			break
 		}
 		if err := c.entry(h, t); err != nil {
 			return err

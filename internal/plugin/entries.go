@@ -67,16 +67,6 @@ func (c *checker) crowded() error {
 }
 
 func (c *checker) problem(h *tar.Header) string {
-	for key := range h.PAXRecords {
-		switch {
-		case h.Typeflag == tar.TypeXGlobalHeader && key != "comment":
-			return fmt.Sprintf("sets %.40q for all entries after it, which some readers heed and others do not", key)
-		case strings.HasPrefix(key, "GNU.sparse."):
-			return sparse
-		case strings.HasSuffix(key, ".xattr.security.capability"):
-			return "has capabilities, which would let it run with more rights than its user's"
-		}
-	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return ""
 	}
@@ -94,6 +84,9 @@ func (c *checker) problem(h *tar.Header) string {
 	}
 	if problem := c.kindProblem(h, name); problem != "" {
 		return problem
+	}
+	if h.Typeflag != tar.TypeReg && h.Size != 0 {
+		return "has a size, but is no file: some readers would skip what follows"
 	}
 	return c.add(name, h.Typeflag)
 }

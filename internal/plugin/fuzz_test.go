@@ -92,6 +92,7 @@ func FuzzCheckArchive(f *testing.F) {
 		f.Add(zip(f, packTar(f, items...)))
 	}
 	f.Add(patched(f, a, oldSparse))
+	f.Add(patched(f, file("a", "name"), func(h []byte) { h[kindAt] = tar.TypeGNULongName }))
 	lim := Limits{Size: 1 << 20, Unpacked: 1 << 20, Entries: 100}
 	m := parsed(f, nil)
 	f.Fuzz(func(t *testing.T, data []byte) {
