@@ -62,6 +62,11 @@ type AdoptedKey struct {
 // every target, and copied: all of it or nothing. The signed files stay as they
 // are, byte for byte, and so does the repository that is there.
 //
+// What is copied are all versions of root, and the files that clients are told of
+// now. Earlier versions of other roles, and targets that only those list, stay
+// behind: nobody has verified them. No symbolic link in the two directories is
+// followed.
+//
 // It is refused, with an error that names the file, if anything is unsigned,
 // damaged or missing, or if root does not say consistent_snapshot. Metadata that
 // has expired is adopted, and what clients could read differently is named. It
@@ -100,10 +105,9 @@ func (a *adopting) run(ctx context.Context, r *Repository) error {
 	if err := a.write(configName, 0o644, bytes.NewReader(data)); err != nil {
 		return err
 	}
-	if err := a.copyMetadata(ctx); err != nil {
-		return err
-	}
-	s, err := r.load(ctx)
+	source := *r
+	source.source = a.o.Metadata
+	s, err := source.load(ctx)
 	if err == nil {
 		err = s.all(ctx)
 	}
@@ -113,13 +117,13 @@ func (a *adopting) run(ctx context.Context, r *Repository) error {
 	if err := a.accept(s); err != nil {
 		return err
 	}
-	if err := a.dropNewer(s); err != nil {
+	if err := a.writeMetadata(s); err != nil {
 		return err
 	}
 	if err := a.copyTargets(ctx, s); err != nil {
 		return err
 	}
-	if err := a.copyKeys(ctx); err != nil {
+	if err := a.copyKeys(ctx, s); err != nil {
 		return err
 	}
 	// Written again, with the names of the keys.
@@ -142,69 +146,75 @@ func (a *adopting) write(name string, perm fs.FileMode, from io.Reader) error {
 	return a.r.disk.write(to, perm, from)
 }
 
-// atSource names in an error the file that was copied, not the copy.
+// atSource says what to do about a file that is missing.
 func (a *adopting) atSource(err error) error {
-	err = elsewhere(err, filepath.Join(a.r.dir, metadataName), a.o.Metadata)
-	if e := tuferr.As(err); e != nil && errors.Is(e.Err, fs.ErrNotExist) {
-		return &Error{Code: e.Code, Role: e.Role, Path: e.Path, Msg: "the file is missing", Err: fs.ErrNotExist,
-			Hint: "name the directory that clients see as /metadata with --metadata; nothing was adopted"}
+	e := tuferr.As(err)
+	if e == nil || !errors.Is(e.Err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	missing := &Error{Code: e.Code, Role: e.Role, Path: e.Path, Msg: "the file is missing", Err: fs.ErrNotExist,
+		Hint: "name the directory that clients see as /metadata with --metadata; nothing was adopted"}
+	if filepath.Base(e.Path) == "1.root.json" {
+		missing.Msg = "there is no 1.root.json"
+		missing.Hint = "name the directory that clients see as /metadata with --metadata; all versions of root must be there"
+	}
+	return missing
 }
 
-// copyMetadata copies everything that is called like a metadata file. Roots that
-// are called root.json count too, if there is no 1.root.json.
-func (a *adopting) copyMetadata(ctx context.Context) error {
-	entries, err := os.ReadDir(a.o.Metadata)
-	if err != nil {
-		return ioError(a.o.Metadata, err)
+// openSource opens a regular file below dir, a directory of somebody else. No link
+// is followed: it could lead to anything that the user of this process can read,
+// and what is adopted is served.
+func openSource(dir, name string) (*os.File, error) {
+	at := filepath.Join(dir, filepath.FromSlash(name))
+	f, err := openBelow(dir, name)
+	if errors.Is(err, errNoDirectory) {
+		_, err = os.ReadDir(dir)
+		err = errors.Join(errNoDirectory, err)
 	}
-	names := map[string]string{}
-	for _, e := range entries {
-		if _, _, ok := parseVersioned(e.Name()); ok || e.Name() == "timestamp.json" {
-			names[e.Name()] = e.Name()
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = f.Stat(); err == nil && info.Mode().IsRegular() {
+			return f, nil
 		}
+		_ = f.Close()
+		err = errors.Join(err, errNotServed)
 	}
-	if names["1.root.json"] == "" {
-		names["1.root.json"] = "root.json"
+	if errors.Is(err, errNotServed) {
+		return nil, &Error{Code: protocol.CodeUsage, Path: at, Msg: "not a regular file, or behind a symbolic link",
+			Hint: "put a copy of the file there; nothing was adopted"}
 	}
-	for _, to := range sortedKeys(names) {
-		if err := ctx.Err(); err != nil {
-			return ioError(a.o.Metadata, err)
-		}
-		source := filepath.Join(a.o.Metadata, names[to])
-		data, err := readFile(source, ownLimits.Targets)
-		if errors.Is(err, fs.ErrNotExist) && names[to] == "root.json" {
-			return &Error{Code: protocol.CodeLocalIO, Path: a.o.Metadata, Err: fs.ErrNotExist, Msg: "there is no 1.root.json",
-				Hint: "name the directory that clients see as /metadata with --metadata; all versions of root must be there"}
-		}
-		if err != nil {
-			return err
-		}
-		if err := a.write(path.Join(metadataName, to), 0o644, bytes.NewReader(data)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return nil, ioError(at, err)
 }
 
-// dropNewer takes away versions that are not published: the next change would make
-// others of the same number.
-func (a *adopting) dropNewer(s *state) error {
-	entries, err := os.ReadDir(a.r.metadataPath(""))
-	if err != nil {
-		return ioError(a.r.dir, err)
+// readSource reads a metadata file of a repository that is to be adopted. A root
+// that is called root.json counts as the first, if there is no 1.root.json.
+func readSource(dir, name string, limit int64) ([]byte, error) {
+	f, err := openSource(dir, name)
+	if errors.Is(err, fs.ErrNotExist) && name == "1.root.json" {
+		f, err = openSource(dir, "root.json")
 	}
-	for _, e := range entries {
-		role, version, ok := parseVersioned(e.Name())
-		if current, known := s.version(role); !ok || known && version <= current {
-			continue
-		}
-		p := a.r.metadataPath(e.Name())
-		if err := a.r.disk.remove(p); err != nil {
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readLimited(f, filepath.Join(dir, name), limit)
+}
+
+// writeMetadata writes the files that have been verified, and no others: neither
+// earlier versions, of which nothing is known, nor versions that are not published,
+// whose numbers the next change would use again.
+func (a *adopting) writeMetadata(s *state) error {
+	files := map[string]*admission.Doc{"timestamp.json": s.timestamp, versioned(roleSnapshot, s.snapshot.Version): s.snapshot}
+	for _, doc := range s.roots {
+		files[versioned(roleRoot, doc.Version)] = doc
+	}
+	for name, loaded := range s.roles {
+		files[versioned(name, loaded.doc.Version)] = loaded.doc
+	}
+	for _, name := range sortedKeys(files) {
+		if err := a.write(path.Join(metadataName, name), 0o644, bytes.NewReader(files[name].Raw)); err != nil {
 			return err
 		}
-		a.made = slices.DeleteFunc(a.made, func(m string) bool { return m == p })
 	}
 	return nil
 }
@@ -212,6 +222,10 @@ func (a *adopting) dropNewer(s *state) error {
 // accept refuses a repository that cannot be served, and notes what clients could
 // read differently.
 func (a *adopting) accept(s *state) error {
+	if first := s.roots[0].Version; first != 1 {
+		return &Error{Code: protocol.CodeUsage, Role: roleRoot, Path: filepath.Join(a.o.Metadata, "1.root.json"),
+			Msg: fmt.Sprintf("the first root has version %d", first), Hint: "all versions of root must be there, from 1.root.json on; nothing was adopted"}
+	}
 	if !s.root.Root.ConsistentSnapshot {
 		return &Error{Code: protocol.CodeUsage, Role: roleRoot, Path: filepath.Join(a.o.Metadata, versioned(roleRoot, s.root.Version)),
 			Msg: "the repository has no consistent snapshots (consistent_snapshot is not true), and this tool makes no other",
@@ -289,13 +303,18 @@ func (a *adopting) copyTarget(ctx context.Context, target, to string, t *admissi
 			return &Error{Code: protocol.CodeUsage, Target: target, Msg: fmt.Sprintf("a hash that nobody verifies: %.32q", algorithm), Hint: "use sha256"}
 		}
 	}
-	from, err := openRegular(filepath.Join(a.o.Targets, filepath.FromSlash(to)))
+	found := to
+	from, err := openSource(a.o.Targets, found)
 	if errors.Is(err, fs.ErrNotExist) {
-		from, err = openRegular(filepath.Join(a.o.Targets, filepath.FromSlash(target)))
+		found = target
+		from, err = openSource(a.o.Targets, found)
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return &Error{Code: protocol.CodeLocalIO, Target: target, Path: filepath.Join(a.o.Targets, filepath.FromSlash(to)), Err: err,
 			Msg: "the file of a target is missing", Hint: "name the directory that clients see as /targets with --targets; nothing was adopted"}
+	}
+	if err != nil {
+		return err
 	}
 	defer from.Close()
 	dirs, err := a.r.disk.makeDirs(filepath.Join(a.r.dir, targetsName), filepath.Dir(filepath.FromSlash(to)))
@@ -310,7 +329,7 @@ func (a *adopting) copyTarget(ctx context.Context, target, to string, t *admissi
 	}
 	a.result.Bytes += count.n
 	if count.n != t.Length || !sums.match(t.Hashes) {
-		return &Error{Code: protocol.CodeMismatch, Target: target, Path: from.Name(), Msg: "not the bytes that were signed",
+		return &Error{Code: protocol.CodeMismatch, Target: target, Path: filepath.Join(a.o.Targets, filepath.FromSlash(found)), Msg: "not the bytes that were signed",
 			Hint: "restore the file from a backup; nothing was adopted"}
 	}
 	return nil
@@ -318,7 +337,7 @@ func (a *adopting) copyTarget(ctx context.Context, target, to string, t *admissi
 
 // copyKeys finds the private keys by what they verify, and copies those that sign
 // for other roles than root.
-func (a *adopting) copyKeys(ctx context.Context) error {
+func (a *adopting) copyKeys(ctx context.Context, s *state) error {
 	var files []*keyfile.Key
 	var unusable error
 	for _, dir := range a.o.Keys.Dirs {
@@ -326,13 +345,9 @@ func (a *adopting) copyKeys(ctx context.Context) error {
 		unusable = errors.Join(unusable, err)
 		files = append(files, list...)
 	}
-	s, err := a.r.load(ctx)
-	if err != nil {
-		return err
-	}
 	roles := map[keys.Fingerprint][]string{}
 	ids := map[keys.Fingerprint][]string{}
-	err = s.eachDelegation(ctx, func(by delegator, role delegatedRole) error {
+	err := s.eachDelegation(ctx, func(by delegator, role delegatedRole) error {
 		listed, r, _ := by.doc.Delegated(role.ask)
 		here := 0
 		for _, id := range r.KeyIDs {

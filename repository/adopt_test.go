@@ -161,6 +161,60 @@ func TestAdoptRefuses(t *testing.T) {
 	requireCode(t, err, protocol.CodeUsage)
 }
 
+// TestAdoptServesNothingFromElsewhere: no link in the source is followed, and what
+// nobody has verified stays behind.
+func TestAdoptServesNothingFromElsewhere(t *testing.T) {
+	foreign := foreign()
+	foreign.Publish("targets") // Versions 1 and 2 of targets are superseded.
+	present := []string{"metadata/timestamp.json", "metadata/3.targets.json", "metadata/1.team.json", "metadata/1.root.json", oneFile, "targets/team"}
+	for _, name := range append(present, "metadata/2.root.json") {
+		t.Run(name, func(t *testing.T) {
+			source := onDisk(t, foreign)
+			at := filepath.Join(source, filepath.FromSlash(name))
+			elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+			if name == "metadata/2.root.json" {
+				require.NoError(t, os.WriteFile(elsewhere, []byte("secret"), 0o600))
+			} else {
+				require.NoError(t, os.Rename(at, elsewhere))
+			}
+			require.NoError(t, os.Symlink(elsewhere, at))
+			_, _, dir, err := adoptFrom(t, source)
+			requireCode(t, err, protocol.CodeUsage)
+			require.ErrorContains(t, err, "symbolic link")
+			require.ErrorContains(t, err, at)
+			require.Subset(t, []string{lockName}, listFiles(t, dir))
+		})
+	}
+	source := onDisk(t, foreign)
+	require.NoError(t, os.Mkdir(filepath.Join(source, "metadata/2.root.json"), 0o700))
+	_, _, _, err := adoptFrom(t, source)
+	requireCode(t, err, protocol.CodeUsage)
+	require.NoError(t, os.Remove(filepath.Join(source, "metadata/2.root.json")))
+	secret := filepath.Join(t.TempDir(), "secret.key")
+	require.NoError(t, os.WriteFile(secret, []byte("secret"), 0o600))
+	for _, name := range []string{"1.targets.json", "2.targets.json", "1.snapshot.json", "9.team.json"} {
+		at := filepath.Join(source, "metadata", name)
+		_ = os.Remove(at)
+		require.NoError(t, os.Symlink(secret, at))
+	}
+	r, _, _, err := adoptFrom(t, source)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1.root.json", "1.team.json", "3.snapshot.json", "3.targets.json", "timestamp.json"}, listFiles(t, filepath.Join(r.Dir(), metadataName)))
+	require.Empty(t, verified(t, r, VerifyOptions{}).Problems)
+}
+
+// TestAdoptNeedsTheFirstRoot: a later one that is called root.json is no anchor.
+func TestAdoptNeedsTheFirstRoot(t *testing.T) {
+	foreign := foreign()
+	foreign.PublishRoot()
+	source := onDisk(t, foreign)
+	require.NoError(t, os.Remove(filepath.Join(source, "metadata/1.root.json")))
+	require.NoError(t, os.Rename(filepath.Join(source, "metadata/2.root.json"), filepath.Join(source, "metadata/root.json")))
+	_, _, _, err := adoptFrom(t, source)
+	requireCode(t, err, protocol.CodeUsage)
+	require.ErrorContains(t, err, "the first root has version 2")
+}
+
 func hashedWith(algorithm, digest string) *tuftest.Repo {
 	r := foreign()
 	r.Targets.Signed["targets"].(tuftest.Map)["one"].(tuftest.Map)["hashes"] = tuftest.Map{algorithm: digest}

@@ -123,13 +123,22 @@ func readFile(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readLimited(f, path, limit)
+}
+
+// readLimited reads an open file, path in errors. One that is too large is not
+// read at all.
+func readLimited(f *os.File, path string, limit int64) ([]byte, error) {
+	tooLarge := &Error{Code: protocol.CodeUsage, Path: path, Msg: "the file is larger than expected", Hint: "is it the right file?"}
+	if info, err := f.Stat(); err == nil && info.Size() > limit {
+		return nil, tooLarge
+	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, ioError(path, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, &Error{Code: protocol.CodeUsage, Path: path, Msg: "the file is larger than expected",
-			Hint: "is it the right file?"}
+		return nil, tooLarge
 	}
 	return data, nil
 }

@@ -64,6 +64,9 @@ type Repository struct {
 	clock  Clock
 	limits plugin.Limits
 	disk   disk
+	// source, if it is set, is a directory of somebody else from which metadata is
+	// read, to be adopted.
+	source string
 }
 
 // Init makes a repository in dir, which must be missing or empty, with new keys
@@ -272,6 +275,9 @@ func newRepository(dir string, c config, o Options) *Repository {
 func (r *Repository) Dir() string { return r.dir }
 
 func (r *Repository) metadataPath(name string) string {
+	if r.source != "" {
+		return filepath.Join(r.source, name)
+	}
 	return filepath.Join(r.dir, metadataName, name)
 }
 

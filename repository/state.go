@@ -105,7 +105,7 @@ func (s *state) loadRoots(ctx context.Context) error {
 // read admits a metadata file.
 func (r *Repository) read(role, name string) (*admission.Doc, error) {
 	path, kind := r.metadataPath(name), admission.KindOf(role)
-	data, err := readFile(path, ownLimits.Bytes(kind))
+	data, err := r.readMetadata(name, ownLimits.Bytes(kind))
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +114,13 @@ func (r *Repository) read(role, name string) (*admission.Doc, error) {
 		return nil, damaged(role, path, err)
 	}
 	return doc, nil
+}
+
+func (r *Repository) readMetadata(name string, limit int64) ([]byte, error) {
+	if r.source != "" {
+		return readSource(r.source, name, limit)
+	}
+	return readFile(r.metadataPath(name), limit)
 }
 
 // readSigned reads a file and verifies that the delegator's keys signed it.

@@ -21,7 +21,8 @@ func newAdopt(g *global) *cobra.Command {
 		Long: `Verify a repository that was made with python-tuf, go-tuf or another tool, from
 its 1.root.json to the hash of every target, and make a repository of it in --dir,
 which must be missing or empty. The signed files are copied byte for byte, and
-the other repository stays as it is.
+the other repository stays as it is. Of root all versions are taken, of the other
+roles those in force. Symbolic links are not followed.
 
 Private keys are looked for in --keys, and found by what they verify, whatever
 their files are called. Those that sign for other roles than root are copied to
