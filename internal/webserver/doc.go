@@ -10,7 +10,7 @@
 //	rate         of requests by client: 429
 //	room         half as many requests at a time as connections, a quarter of them by one client: 503, 429
 //	body         none: 413
-//	token        401
+//	token        401; a client certificate that is not accepted any more: 403
 //	handler      whose answer must make progress: 64 KiB in a minute
 //
 // A client is an IPv4 address, or the /64 network of an IPv6 address: whoever has

@@ -97,6 +97,9 @@ func New(c Config, handler http.Handler) (*Server, error) {
 			return nil, err
 		}
 	}
+	if c.ClientCA != "" {
+		s.handler = s.encryption.guard(handler)
+	}
 	return s, nil
 }
 

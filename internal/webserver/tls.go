@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net/http"
 	"sync"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -18,7 +19,8 @@ var protocols = []string{"h2", "http/1.1"}
 //
 // Certificate and key are two files, which nobody can replace at one moment:
 // while they do not fit, the ones before go on. A file of authorities for client
-// certificates that cannot be used any more admits nobody.
+// certificates that cannot be used any more admits nobody, also on connections
+// that are open: each request is held against it.
 type encryption struct {
 	certificate *reloaded[*tls.Certificate]
 	authorities *reloaded[*x509.CertPool] // nil: clients need no certificate
@@ -67,6 +69,34 @@ func (e *encryption) current() (*tls.Config, error) {
 			Certificates: []tls.Certificate{*leaf}, ClientCAs: accept, ClientAuth: demand}
 	}
 	return e.made, nil
+}
+
+// guard lets requests through whose certificate the authorities of this moment
+// vouch for. To others it closes the connection: the next handshake decides.
+func (e *encryption) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		accept, err := e.authorities.get()
+		if err != nil || !vouched(req.TLS, accept) {
+			w.Header().Set("Connection", "close")
+			refuse(w, http.StatusForbidden, "the certificate is not accepted any more")
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// vouched verifies a client's certificate as the handshake does.
+func vouched(c *tls.ConnectionState, accept *x509.CertPool) bool {
+	if c == nil || len(c.PeerCertificates) == 0 {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, cert := range c.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err := c.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: accept, Intermediates: between,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
 }
 
 func loadCertificate(certFile, keyFile string) (*tls.Certificate, error) {

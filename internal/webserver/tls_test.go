@@ -1,6 +1,7 @@
 package webserver
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,6 +166,48 @@ func TestClientCertificates(t *testing.T) {
 	s.logged(t, map[string]any{"msg": "a file that was changed cannot be used"})
 	write(t, authorities, ca.pem(), 0o644)
 	get(t, client, s.url)
+}
+
+// TestOpenConnectionsAreHeldAgainstTheAuthorities: whoever is not admitted any
+// more gets nothing, also where the handshake is long past.
+func TestOpenConnectionsAreHeldAgainstTheAuthorities(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		ca, other := newAuthority(t), newAuthority(t)
+		cert, key := ca.issue(t, "server")
+		authorities := ca.file(t)
+		s := start(t, Config{TLSCert: cert, TLSKey: key, ClientCA: authorities}, hello, nil)
+		var dialed atomic.Int32
+		tr := &http.Transport{TLSClientConfig: ca.trusting(ca.pair(t, "client")), ForceAttemptHTTP2: http2,
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dialed.Add(1)
+				return new(net.Dialer).DialContext(ctx, network, addr)
+			}}
+		client := newClient(t, tr)
+		get(t, client, s.url)
+		write(t, authorities, append(other.pem(), ca.pem()...), 0o644)
+		resp, _ := get(t, client, s.url)
+		require.Equal(t, http.StatusOK, resp.StatusCode, "one more authority")
+		write(t, authorities, []byte("nothing"), 0o644)
+		resp, body := get(t, client, s.url)
+		require.Equal(t, http.StatusForbidden, resp.StatusCode)
+		require.NotContains(t, body, "hello")
+		require.Equal(t, int32(1), dialed.Load(), "all on one connection")
+		require.Eventually(t, func() bool {
+			resp, err := client.Get(s.url)
+			if err == nil {
+				_ = resp.Body.Close()
+				require.Equal(t, http.StatusForbidden, resp.StatusCode)
+			}
+			return err != nil
+		}, time.Minute, time.Millisecond, "the connection is closed, and there is no new one")
+
+		write(t, authorities, ca.pem(), 0o644)
+		resp, _ = get(t, client, s.url)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		write(t, authorities, other.pem(), 0o644)
+		resp, _ = get(t, client, s.url)
+		require.Equal(t, http.StatusForbidden, resp.StatusCode, "another authority")
+	}
 }
 
 func TestTLSFilesAreChecked(t *testing.T) {
