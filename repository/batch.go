@@ -254,6 +254,8 @@ func (b *batch) publish(ctx context.Context, c *change) (Batch, error) {
 		roles[i.release.role] = true
 	}
 	done.Roles = slices.Sorted(maps.Keys(roles))
+	// The manifests are metadata now, and need not be held twice.
+	b.items, c.added = nil, nil
 	return done, nil
 }
 

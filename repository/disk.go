@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -50,10 +51,16 @@ func (d *disk) write(path string, perm fs.FileMode, from io.Reader) (err error) 
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return d.do("write", path, func() error {
-		_, err := io.Copy(f, from)
+		buf := buffers.Get().(*[64 << 10]byte)
+		defer buffers.Put(buf)
+		// Without its own ReadFrom, which would make another buffer.
+		_, err := io.CopyBuffer(struct{ io.Writer }{f}, from, buf[:])
 		return err
 	})
 }
+
+// buffers are for copying, and used again.
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // syncers is how many files are synced at a time. The file system then makes
 // one transaction of them.

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -130,17 +131,22 @@ func readFile(path string, limit int64) ([]byte, error) {
 // read at all.
 func readLimited(f *os.File, path string, limit int64) ([]byte, error) {
 	tooLarge := &Error{Code: protocol.CodeUsage, Path: path, Msg: "the file is larger than expected", Hint: "is it the right file?"}
-	if info, err := f.Stat(); err == nil && info.Size() > limit {
-		return nil, tooLarge
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	info, err := f.Stat()
 	if err != nil {
 		return nil, ioError(path, err)
 	}
-	if int64(len(data)) > limit {
+	if info.Size() > limit {
 		return nil, tooLarge
 	}
-	return data, nil
+	// Made as large as the file, a large one is not copied again and again.
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+		return nil, ioError(path, err)
+	}
+	if int64(data.Len()) > limit {
+		return nil, tooLarge
+	}
+	return data.Bytes(), nil
 }
 
 // openRegular opens a file and refuses what is not one: opening a pipe would

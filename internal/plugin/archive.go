@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Bounds of a plugin archive.
@@ -74,15 +75,29 @@ func CheckArchive(ctx context.Context, r io.Reader, size int64, lim Limits, m *M
 	return err
 }
 
+// unpacker is the memory that unpacking takes, kept for the next archive.
+type unpacker struct {
+	// packed reads by bytes, which keeps gzip from reading past the end of its
+	// stream.
+	packed *bufio.Reader
+	z      gzip.Reader
+	rest   [32 << 10]byte
+}
+
+var unpackers = sync.Pool{New: func() any { return &unpacker{packed: bufio.NewReader(nil)} }}
+
 func check(in *source, lim Limits, expansion int64, m *Manifest) error {
-	// A reader by bytes keeps gzip from reading past the end of its stream.
-	packed := bufio.NewReader(in)
-	z, err := gzip.NewReader(packed)
-	if err != nil {
+	u := unpackers.Get().(*unpacker)
+	defer func() {
+		u.packed.Reset(nil)
+		unpackers.Put(u)
+	}()
+	u.packed.Reset(in)
+	if err := u.z.Reset(u.packed); err != nil {
 		return unreadable(err)
 	}
-	z.Multistream(false)
-	out := &bounded{r: z, left: expansion, allowed: expansion}
+	u.z.Multistream(false)
+	out := &bounded{r: &u.z, left: expansion, allowed: expansion}
 	c := newChecker(m, lim, expansion)
 	raw := &headers{}
 	for t := tar.NewReader(io.TeeReader(out, raw)); ; {
@@ -100,10 +115,10 @@ func check(in *source, lim Limits, expansion int64, m *Manifest) error {
 			return err
 		}
 	}
-	if err := onlyZeros(out); err != nil {
+	if err := onlyZeros(out, u.rest[:]); err != nil {
 		return unreadable(err)
 	}
-	if _, err := packed.ReadByte(); err == nil {
+	if _, err := u.packed.ReadByte(); err == nil {
 		return &ArchiveError{"", "goes on after its gzip stream: some readers would see only the beginning"}
 	} else if !errors.Is(err, io.EOF) {
 		return unreadable(err)
@@ -187,8 +202,7 @@ func bomb(allowed int64) error {
 
 // onlyZeros reads what follows the end of the archive, which some unpackers
 // would take for more entries, and makes gzip check its sum.
-func onlyZeros(r io.Reader) error {
-	buf := make([]byte, 32<<10)
+func onlyZeros(r io.Reader, buf []byte) error {
 	for {
 		n, err := r.Read(buf)
 		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
