@@ -72,6 +72,55 @@ func WriteProposal(path string, p *Proposal) error {
 	return during("proposal", err)
 }
 
+// CreateProposal writes a proposal to a file that is not there yet, in one step.
+// Of several calls at once for one path one succeeds; the others, like any call
+// for a path that is taken, get an error that wraps [fs.ErrExist].
+func CreateProposal(path string, p *Proposal) error {
+	data, err := p.encode()
+	if err == nil {
+		err = createFile(path, data)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = &Error{Code: protocol.CodeUsage, Path: path, Msg: "the file is there already", Err: fs.ErrExist, Hint: "choose another name"}
+	}
+	return during("proposal", err)
+}
+
+// createFile puts data at path in one step, unless something is there.
+func createFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix)
+	if err != nil {
+		return ioError(path, err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = claim(f.Name(), path, os.Link)
+	}
+	if err != nil {
+		return ioError(path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// claim gives a file a name that nothing has.
+func claim(temp, path string, link func(from, to string) error) error {
+	err := link(temp, path)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// Media that people carry often have no links.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Close(), os.Rename(temp, path)); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
 func (p *Proposal) encode() ([]byte, error) {
 	f := proposalJSON{Format: proposalFormat, Repository: p.Repository(), Made: p.made, KeyNames: p.names}
 	for _, doc := range p.chain {
@@ -264,28 +313,37 @@ func readSigs(e *draft.Envelope, list []signatureJSON) error {
 }
 
 // KeepProposal writes a proposal into DIR/proposals, under a name that says what
-// it changes, and returns the path. A copy that is there already is left.
+// it changes and that no other file has, and returns the path. A copy that is
+// there already is left. It is safe for concurrent use, also by several processes.
 func (r *Repository) KeepProposal(p *Proposal) (string, error) {
 	dir := filepath.Join(r.dir, proposalsName)
 	data, err := p.encode()
 	if err == nil {
 		err = makeDirs(r.dir, proposalsName)
 	}
-	if err != nil {
-		return "", during("proposal", err)
-	}
-	for n := 1; ; n++ {
+	for n := 1; err == nil; n++ {
 		path := filepath.Join(dir, p.fileName(n))
-		there, err := os.ReadFile(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return path, during("proposal", writeFile(path, data, 0o644))
-		case err != nil:
-			return "", during("proposal", ioError(path, err))
-		case bytes.Equal(there, data):
+		err = createFile(path, data)
+		if err == nil {
 			return path, nil
 		}
+		if errors.Is(err, fs.ErrExist) {
+			var same bool
+			if same, err = holds(path, data); same {
+				return path, nil
+			}
+		}
 	}
+	return "", during("proposal", err)
+}
+
+// holds says whether a file holds data. One that has gone holds nothing.
+func holds(path string, data []byte) (bool, error) {
+	there, err := readFile(path, maxProposal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return bytes.Equal(there, data), err
 }
 
 // fileName says what a proposal changes: root-3, or acme-2-and-targets-7.

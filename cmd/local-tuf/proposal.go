@@ -35,21 +35,13 @@ func handProposal(cmd *cobra.Command, g *global, p *repository.Proposal) error {
 
 func keepProposal(g *global, p *repository.Proposal) (string, error) {
 	if g.proposal != "" {
-		return g.proposal, writeNew(g.proposal, p)
+		return g.proposal, repository.CreateProposal(g.proposal, p)
 	}
 	r, err := repository.Open(g.dir, repository.Options{})
 	if err != nil {
 		return "", err
 	}
 	return r.KeepProposal(p)
-}
-
-// writeNew writes a proposal to a file that is not there yet.
-func writeNew(path string, p *repository.Proposal) error {
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return &tuferr.Error{Code: protocol.CodeUsage, Op: "proposal", Path: path, Msg: "the file is there already", Hint: "choose another name"}
-	}
-	return repository.WriteProposal(path, p)
 }
 
 func printNext(out io.Writer, path string) {

@@ -49,7 +49,7 @@ half. See local-tuf key list.`,
 			if err != nil {
 				return err
 			}
-			if err := writeNew(args[0], p); err != nil {
+			if err := repository.CreateProposal(args[0], p); err != nil {
 				return err
 			}
 			printProposal(cmd.OutOrStdout(), p)
