@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gofrs/flock"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
@@ -84,6 +86,46 @@ func CreateProposal(path string, p *Proposal) error {
 		err = &Error{Code: protocol.CodeUsage, Path: path, Msg: "the file is there already", Err: fs.ErrExist, Hint: "choose another name"}
 	}
 	return during("proposal", err)
+}
+
+// AddSignatures adds the signatures of a proposal to the file that it was read
+// from, and takes those over that others have put there since: none is lost if
+// several people and processes sign one file at once. If the file holds another
+// proposal now, or is gone, that is an error, and it is left alone. It waits for
+// the others until ctx ends.
+func AddSignatures(ctx context.Context, path string, p *Proposal) error {
+	release, err := lockBeside(ctx, path)
+	if err != nil {
+		return during("proposal sign", err)
+	}
+	defer release()
+	there, err := ReadProposal(path)
+	if err == nil {
+		_, err = p.Merge(there)
+	}
+	if err == nil {
+		err = WriteProposal(path, p)
+	}
+	return during("proposal sign", err)
+}
+
+// lockBeside takes a kernel lock in a hidden file beside path, which is not locked
+// itself because it is replaced. What releases the lock removes the hidden file.
+func lockBeside(ctx context.Context, path string) (release func(), err error) {
+	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
+	for {
+		l := flock.New(name, flock.SetPermissions(0o644))
+		if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
+			_ = l.Close()
+			return nil, ioError(name, err)
+		}
+		held, err := l.Stat()
+		there, err2 := os.Stat(name)
+		if err == nil && err2 == nil && os.SameFile(held, there) {
+			return func() { _, _ = os.Remove(name), l.Close() }, nil
+		}
+		_ = l.Close() // Somebody has removed the file that was waited for.
+	}
 }
 
 // createFile puts data at path in one step, unless something is there.

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -60,6 +61,49 @@ func TestCreateProposalOverwritesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, list[0].sameAs(kept))
 	require.Equal(t, []string{"a.proposal"}, listFiles(t, filepath.Dir(path)))
+}
+
+// TestSignersOfOneFile: each has read the file before any of the others has signed.
+func TestSignersOfOneFile(t *testing.T) {
+	c := newCeremony(t)
+	p, err := c.r.ProposeRoot(t.Context())
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "a.proposal")
+	require.NoError(t, CreateProposal(path, p))
+	signers := []string{"root-1", "root-2", "root-3"}
+	errs := make([]error, len(signers))
+	var all sync.WaitGroup
+	for i, name := range signers {
+		copied, err := ReadProposal(path)
+		require.NoError(t, err)
+		require.Len(t, c.sign(copied, name), 1)
+		all.Go(func() { errs[i] = AddSignatures(t.Context(), path, copied) })
+	}
+	all.Wait()
+	require.Equal(t, make([]error, len(signers)), errs)
+	signed, err := ReadProposal(path)
+	require.NoError(t, err)
+	require.Len(t, signed.Status().Roles[0].Thresholds[0].Signed, len(signers))
+	require.Equal(t, []string{"a.proposal"}, listFiles(t, filepath.Dir(path)), "no lock stays behind")
+}
+
+func TestAddSignaturesToAnotherFile(t *testing.T) {
+	c := newCeremony(t)
+	list := c.proposals(2)
+	path := filepath.Join(t.TempDir(), "a.proposal")
+	requireCode(t, AddSignatures(t.Context(), path, list[0]), protocol.CodeLocalIO)
+	require.NoError(t, CreateProposal(path, list[1]))
+	requireCode(t, AddSignatures(t.Context(), path, list[0]), protocol.CodeMismatch)
+	kept, err := ReadProposal(path)
+	require.NoError(t, err)
+	require.NoError(t, list[1].sameAs(kept), "it is left alone")
+
+	release, err := lockBeside(t.Context(), path)
+	require.NoError(t, err)
+	defer release()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	requireCode(t, AddSignatures(ctx, path, list[1]), protocol.CodeCancelled)
 }
 
 // TestClaimWithoutLinks: as on a file system that has none.

@@ -228,7 +228,7 @@ func sign(cmd *cobra.Command, p *repository.Proposal, k repository.Keys, path st
 	if err != nil {
 		return err
 	}
-	if err := repository.WriteProposal(path, p); err != nil {
+	if err := repository.AddSignatures(cmd.Context(), path, p); err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
