@@ -32,7 +32,7 @@ health check too. All these files are read again when they change. Tokens are
 taken over TLS only, or on a loopback address behind a proxy that encrypts.
 
 A client may make --rate requests a second in the long run, 2000 at once, and have
-a quarter of the connections; behind a proxy, where all clients look like one, say
+a third of the free connections; behind a proxy, where all clients look like one, say
 --rate 0 and let the proxy limit them.`
 
 // serveFlags are the flags of serve.

@@ -36,24 +36,28 @@ func clientOf(remote string) client {
 	return c
 }
 
-// share lets each client have part of what there is.
+// share lets each client have a third of what the others leave free: one that is
+// alone gets a quarter of all, and each of n greedy ones all/(n+3). So some are
+// left for a client that has none, whatever fewer than all of the others do.
 type share struct {
-	most int
+	all int
 
-	mu   sync.Mutex
-	held map[client]int
+	mu    sync.Mutex
+	taken int
+	held  map[client]int
 }
 
-func newShare(most int) *share { return &share{most: most, held: map[client]int{}} }
+func newShare(all int) *share { return &share{all: all, held: map[client]int{}} }
 
 // take takes one for c, unless c has as many as it may.
 func (s *share) take(c client) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[c] >= s.most {
+	if 3*s.held[c] >= s.all-s.taken {
 		return false
 	}
 	s.held[c]++
+	s.taken++
 	return true
 }
 
@@ -61,6 +65,7 @@ func (s *share) take(c client) bool {
 func (s *share) give(c client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.taken--
 	if s.held[c]--; s.held[c] <= 0 {
 		delete(s.held, c)
 	}

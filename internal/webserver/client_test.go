@@ -30,7 +30,7 @@ func numbered(n int) client {
 }
 
 func TestShare(t *testing.T) {
-	s := newShare(2)
+	s := newShare(8)
 	a, b := numbered(1), numbered(2)
 	require.True(t, s.take(a))
 	require.True(t, s.take(a))
@@ -42,6 +42,25 @@ func TestShare(t *testing.T) {
 		s.give(c)
 	}
 	require.Empty(t, s.held)
+	require.Zero(t, s.taken)
+}
+
+// TestGreedyClientsLeaveSome: as long as there are fewer of them than places.
+func TestGreedyClientsLeaveSome(t *testing.T) {
+	for greedy, each := range map[uint16]int{1: 128, 4: 74, 8: 47, 100: 5, 510: 1} {
+		s := newShare(512)
+		most := 0
+		for progress := true; progress; {
+			progress = false
+			for c := range greedy {
+				progress = s.take(numbered(int(c))) || progress
+				most = max(most, s.held[numbered(int(c))])
+			}
+		}
+		require.LessOrEqual(t, most, each)
+		require.GreaterOrEqual(t, most, 512/(int(greedy)+3))
+		require.True(t, s.take(numbered(int(greedy))), "one more client")
+	}
 }
 
 func TestBudget(t *testing.T) {

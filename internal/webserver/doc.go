@@ -3,12 +3,12 @@
 //
 // A request passes, from the outside in:
 //
-//	connection   at most Config.MaxConnections are open, a quarter of them to one client
+//	connection   at most Config.MaxConnections are open, a third of what is free to one client
 //	TLS          1.2 or newer, perhaps with a client certificate
 //	header       16 KiB in 10 seconds
 //	log          one line for each request, also for one that is refused below
 //	rate         of requests by client: 429
-//	room         half as many requests at a time as connections, a quarter of them by one client: 503, 429
+//	room         half as many requests at a time as connections, a third of what is free by one client: 503, 429
 //	body         none: 413
 //	token        401; a client certificate that is not accepted any more: 403
 //	handler      whose answer must make progress: 64 KiB in a minute

@@ -57,7 +57,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func TestConnectionsOfOneClientAreBounded(t *testing.T) {
-	l, accepted, _ := accepting(t, 3, newShare(1))
+	l, accepted, _ := accepting(t, 3, newShare(3))
 	dial(t, l)
 	first := <-accepted
 	refused := dial(t, l)

@@ -81,7 +81,7 @@ func New(c Config, handler http.Handler) (*Server, error) {
 		header:  headerTimeout, progress: progressTime, idle: idleTimeout, grace: graceTimeout}
 	if c.Rate > 0 {
 		s.budgets = newBudgets(c.Rate)
-		s.connected, s.asking = newShare(c.MaxConnections/4), newShare(c.MaxConnections/8)
+		s.connected, s.asking = newShare(c.MaxConnections), newShare(c.MaxConnections/2)
 	}
 	report := func(err error) { c.Log.Error("a file that was changed cannot be used", "error", err.Error()) }
 	if c.TokenFile != "" {
@@ -203,11 +203,6 @@ func (s *Server) chain() http.Handler {
 				later(a, http.StatusTooManyRequests, wait, "too many requests")
 				return
 			}
-			if !s.asking.take(from) {
-				later(a, http.StatusTooManyRequests, time.Second, "too many requests at a time")
-				return
-			}
-			defer s.asking.give(from)
 		}
 		select {
 		case s.room <- struct{}{}:
@@ -215,6 +210,13 @@ func (s *Server) chain() http.Handler {
 		default:
 			later(a, http.StatusServiceUnavailable, time.Second, "the server is busy")
 			return
+		}
+		if s.asking != nil {
+			if !s.asking.take(from) {
+				later(a, http.StatusTooManyRequests, time.Second, "too many requests at a time")
+				return
+			}
+			defer s.asking.give(from)
 		}
 		if req.ContentLength != 0 {
 			a.Header().Set("Connection", "close") // or the body would be read
