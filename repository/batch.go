@@ -75,6 +75,15 @@ func (e *BatchError) Error() string {
 	return b.String()
 }
 
+// Unwrap gives errors.Is and errors.As access to the problems.
+func (e *BatchError) Unwrap() []error {
+	all := make([]error, 0, len(e.Problems))
+	for _, p := range e.Problems {
+		all = append(all, p)
+	}
+	return all
+}
+
 // PublishBatch publishes all plugins below a directory in one change, with one
 // signature of each role concerned: all of it or nothing. Each plugin is a pair of
 // files beside each other, NAME.tar.gz and its manifest NAME.json; whatever else

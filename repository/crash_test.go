@@ -48,6 +48,28 @@ var scenarios = map[string]scenario{
 		prepare: func(t *testing.T, r *Repository) { mustPublish(t, r, "acme", "tool", "0.9.0") },
 		act:     publishTool,
 	},
+	"batch": {
+		prepare: func(t *testing.T, r *Repository) {
+			require.NoError(t, os.CopyFS(batchBeside(r), os.DirFS(batchOf(t, "acme/tool/1.0.0", "bob/tool/1.0.0"))))
+		},
+		act: func(ctx context.Context, r *Repository) error {
+			_, _, err := r.PublishBatch(ctx, batchBeside(r), BatchOptions{})
+			return err
+		},
+	},
+	"publisher": {
+		prepare: func(t *testing.T, r *Repository) { mustPublish(t, r, "acme", "tool", "0.9.0") },
+		act: unlessDone("there is, or was", func(ctx context.Context, r *Repository) error {
+			_, _, err := r.AddPublisher(ctx, "acme", PublisherOptions{})
+			return err
+		}),
+	},
+	"bins": {
+		act: unlessDone("bins already", func(ctx context.Context, r *Repository) error {
+			_, _, err := r.MakeBins(ctx, roleTargets, 1)
+			return err
+		}),
+	},
 	"re-sign": {
 		act: func(ctx context.Context, r *Repository) error {
 			_, err := r.change(ctx, func(c *change) error {
@@ -77,6 +99,19 @@ func toolManifest(r *Repository) string { return filepath.Join(filepath.Dir(r.Di
 func publishTool(ctx context.Context, r *Repository) error {
 	_, _, err := r.Publish(ctx, helloArchive, toolManifest(r), PublishOptions{})
 	return err
+}
+
+// batchBeside is a batch beside the repository, for the child to find.
+func batchBeside(r *Repository) string { return filepath.Join(filepath.Dir(r.Dir()), "batch") }
+
+// unlessDone forgives the error that says that it has been done.
+func unlessDone(says string, act func(context.Context, *Repository) error) func(context.Context, *Repository) error {
+	return func(ctx context.Context, r *Repository) error {
+		if err := act(ctx, r); err != nil && !strings.Contains(err.Error(), says) {
+			return err
+		}
+		return nil
+	}
 }
 
 // rotateAll replaces the key of each role by a new one. Done again, it replaces
