@@ -28,8 +28,9 @@ const proposalsName = "proposals"
 
 const (
 	proposalFormat = "local-tuf proposal 1"
-	// maxProposal bounds the file of a proposal in bytes.
-	maxProposal = 1 << 30
+	// maxProposal bounds the file of a proposal in bytes. A role of the size that
+	// clients accept fits, as it is before and next, in base64: 128 MiB.
+	maxProposal = 160 << 20
 )
 
 // proposalJSON is the file. Metadata is in base64: byte for byte what is signed,
@@ -179,6 +180,10 @@ func (p *Proposal) encode() ([]byte, error) {
 		f.Changes = append(f.Changes, c)
 	}
 	data, err := json.Marshal(f, json.Deterministic(true), jsontext.WithIndent("  "))
+	if err == nil && len(data) >= maxProposal {
+		err = &Error{Code: protocol.CodeTooMany, Msg: fmt.Sprintf("the proposal has %d bytes, and nobody would read more than %d", len(data), maxProposal),
+			Hint: "change fewer roles at once, or split large ones into hash bins"}
+	}
 	return append(data, '\n'), err
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -104,6 +105,30 @@ func TestAddSignaturesToAnotherFile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	requireCode(t, AddSignatures(ctx, path, list[1]), protocol.CodeCancelled)
+}
+
+// TestTheLargestProposal: one for a role of 100,000 plugins, as large as clients
+// accept, fits. What is larger is neither written nor read.
+func TestTheLargestProposal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.proposal")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Truncate(path, maxProposal+1))
+	_, err := ReadProposal(path)
+	requireCode(t, err, protocol.CodeUsage)
+	require.ErrorContains(t, err, "larger than expected")
+
+	if testing.Short() {
+		t.Skip("takes some hundred megabytes")
+	}
+	c := newCeremony(t)
+	p := c.yank()
+	large := make([]byte, admission.DefaultTargetsBytes)
+	p.before = []*verifiedFile{{roleTargets, roleRoot, &admission.Doc{Raw: large}}}
+	p.files[0].envelope.Signed = large
+	require.NoError(t, CreateProposal(path+"2", p))
+	p.before = append(p.before, p.before[0])
+	requireCode(t, CreateProposal(path+"3", p), protocol.CodeTooMany)
+	require.NoFileExists(t, path+"3")
 }
 
 // TestClaimWithoutLinks: as on a file system that has none.
