@@ -9,7 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 // change is the next state of a repository, in the making. Nothing of it is
@@ -177,11 +179,22 @@ func (c *change) stageMetadata() error {
 		case name == roleRoot && bridged:
 			p = phaseRoot
 		}
+		if p != phaseTimestamp && c.taken(file, s.doc) {
+			return &Error{Code: protocol.CodeLocalIO, Role: name, Path: c.r.metadataPath(file),
+				Msg:  "a file of that name is there already, and clients may have it: it is never replaced by another",
+				Hint: "if a backup was restored, restore the newer files too, or move this one aside; nothing was changed"}
+		}
 		if _, err := c.stage.add(metadataName+"/"+file, p, 0o644, bytes.NewReader(s.doc.Raw)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// taken says whether a file of that name is there with other bytes.
+func (c *change) taken(file string, doc *admission.Doc) bool {
+	sum, there := hashFile(c.r.metadataPath(file))
+	return there && sum != doc.SHA256
 }
 
 // expiry is when metadata of a role signed now expires, in whole seconds.

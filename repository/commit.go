@@ -151,6 +151,13 @@ func (s *stage) commit() error {
 	return nil
 }
 
+// decidedError is the cause in the error of a change that will be there all the
+// same.
+type decidedError struct{ cause error }
+
+func (d *decidedError) Error() string { return d.cause.Error() }
+func (d *decidedError) Unwrap() error { return d.cause }
+
 // decided says that a change will be there although something failed.
 func decided(err error) error {
 	e := ioError("", err)
@@ -159,6 +166,7 @@ func decided(err error) error {
 		e = &copied
 	}
 	e.Msg = "the change is signed and will be published, but is not complete"
+	e.Err = &decidedError{e.Err}
 	e.Hint = "mend the cause; the next local-tuf command that changes the repository, or a running serve, completes it"
 	return e
 }
@@ -187,8 +195,10 @@ func (s *stage) complete(moves []move) error {
 			}
 			changed[dir] = true
 			if err := s.disk.rename(s.path(m.From), to); err != nil {
-				// Once renamed, it is there already.
-				if sum, ok := hashFile(to); !errors.Is(err, fs.ErrNotExist) || !ok || sum != m.SHA256 {
+				// Once renamed, it is there already; people may have changed the
+				// configuration since.
+				sum, ok := hashFile(to)
+				if !errors.Is(err, fs.ErrNotExist) || !ok || sum != m.SHA256 && m.To != configName {
 					return err
 				}
 			}

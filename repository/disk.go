@@ -32,10 +32,13 @@ func (d *disk) do(op, path string, f func() error) error {
 
 func (d *disk) mkdir(path string, perm fs.FileMode) error {
 	return d.do("mkdir", path, func() error {
-		if err := os.Mkdir(path, perm); !errors.Is(err, fs.ErrExist) {
+		if err := os.Mkdir(path, perm); err != nil {
+			if errors.Is(err, fs.ErrExist) {
+				return nil
+			}
 			return err
 		}
-		return nil
+		return os.Chmod(path, perm) // Whatever the umask.
 	})
 }
 
@@ -55,7 +58,8 @@ func (d *disk) write(path string, perm fs.FileMode, from io.Reader) (err error) 
 		defer buffers.Put(buf)
 		// Without its own ReadFrom, which would make another buffer.
 		_, err := io.CopyBuffer(struct{ io.Writer }{f}, from, buf[:])
-		return err
+		// What is served must be readable to the server, whatever the umask.
+		return errors.Join(err, f.Chmod(perm))
 	})
 }
 

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,7 +16,7 @@ import (
 // guard refuses a file before it is signed if it would lock people out, or put
 // the keys of roles together that must be stolen one by one. What a repository
 // has had before is left as it is.
-func (c *change) guard(s *sealed) error {
+func (c *change) guard(ctx context.Context, s *sealed) error {
 	if s.role == roleRoot && c.snapshot != nil {
 		// The keys of publishers must be known.
 		if _, err := c.targets(); err != nil {
@@ -23,15 +24,77 @@ func (c *change) guard(s *sealed) error {
 		}
 	}
 	before := c.published(s.role)
+	if err := idleKeys(before, s); err != nil {
+		return err
+	}
 	for _, role := range delegatedBy(s.plain) {
+		if err := c.rightful(before, s, role); err != nil {
+			return err
+		}
 		if before != nil && sameKeys(before, s.plain, role.ask) {
 			continue
 		}
 		if err := enough(s.plain, role); err != nil {
 			return err
 		}
-		if err := c.apart(before, s, role); err != nil {
+		if err := c.apart(ctx, before, s, role); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// rightful refuses new delegations to names that are, or will be, somebody
+// else's: a role has one delegator. Only targets delegates to publishers; every
+// other role has hash bins under its own name, or none.
+func (c *change) rightful(before *admission.Doc, s *sealed, role delegatedRole) error {
+	if s.role == roleRoot {
+		return nil
+	}
+	if before != nil {
+		if _, _, had := before.Delegated(role.ask); had {
+			return nil
+		}
+	}
+	refuse := func(msg string) error {
+		return &Error{Code: protocol.CodeUsage, Role: s.role, Msg: fmt.Sprintf("it would delegate to %.80q, %s", role.name, msg),
+			Hint: "nothing was changed; if this comes from a proposal, ask who made it"}
+	}
+	switch {
+	case role.bins && role.name == binPrefix+s.role:
+		return nil
+	case role.bins, s.role != roleTargets:
+		return refuse("but a publisher's role has hash bins of its own and delegates to nobody else")
+	case strings.HasPrefix(role.name, binPrefix), slices.Contains(topLevel, role.name):
+		return refuse("a name that is set apart")
+	}
+	if c.snapshot != nil {
+		if _, taken := c.snapshot.Meta[role.name+".json"]; taken {
+			return refuse("a name that another role has, or had")
+		}
+	}
+	return nil
+}
+
+// idleKeys refuses new keys that sign for nothing: nobody who reads what changes
+// would see them, and they could be put into force later under their keyid.
+func idleKeys(before *admission.Doc, s *sealed) error {
+	listed := func(doc *admission.Doc) map[string]admission.Key {
+		switch {
+		case doc == nil:
+			return nil
+		case doc.Root != nil:
+			return doc.Root.Keys
+		case doc.Delegations != nil:
+			return doc.Delegations.Keys
+		}
+		return nil
+	}
+	used, had := keysOfDoc(s.plain), listed(before)
+	for id, key := range listed(s.plain) {
+		if !used[id] && had[id] != key {
+			return &Error{Code: protocol.CodeUsage, Role: s.role, Msg: fmt.Sprintf("it lists the key %.80q, which signs for no role", id),
+				Hint: "nothing was changed; if this comes from a proposal, ask who made it"}
 		}
 	}
 	return nil
@@ -105,7 +168,7 @@ func (d delegatedRole) group() string {
 
 // apart refuses a key that is new to a role and already signs for one of another
 // group.
-func (c *change) apart(before *admission.Doc, s *sealed, role delegatedRole) error {
+func (c *change) apart(ctx context.Context, before *admission.Doc, s *sealed, role delegatedRole) error {
 	had := map[string]bool{}
 	if before != nil {
 		_, r, _ := before.Delegated(role.ask)
@@ -120,7 +183,11 @@ func (c *change) apart(before *admission.Doc, s *sealed, role delegatedRole) err
 		if had[id] || err != nil {
 			continue
 		}
-		for _, other := range c.usersOf(key.Fingerprint, s) {
+		others, err := c.usersOf(ctx, key.Fingerprint, s)
+		if err != nil {
+			return err
+		}
+		for _, other := range others {
 			if other.group() == role.group() || other.bins && role.group() == groupOnline || role.bins && other.group() == groupOnline {
 				continue
 			}
@@ -140,16 +207,21 @@ func (c *change) names() map[string]string {
 	return c.config.KeyNames
 }
 
-// usersOf returns the roles that a key signs for after the change, as far as it
-// is known: top-level roles, those that targets delegates to, and those of s.
-func (c *change) usersOf(key keys.Fingerprint, s *sealed) (list []delegatedRole) {
-	docs := map[string]*admission.Doc{roleRoot: c.root, s.role: s.plain}
-	if known := c.roles[roleTargets]; known != nil {
-		docs[roleTargets] = known.doc
+// usersOf returns the roles that a key signs for after the change.
+func (c *change) usersOf(ctx context.Context, key keys.Fingerprint, s *sealed) (list []delegatedRole, err error) {
+	docs := map[string]*admission.Doc{roleRoot: c.root}
+	if c.snapshot != nil {
+		if err := c.eachDelegation(ctx, func(by delegator, _ delegatedRole) error {
+			docs[by.role] = by.doc
+			return nil
+		}); err != nil {
+			return nil, err
+		}
 	}
 	for name, sealed := range c.sealed {
 		docs[name] = sealed.plain
 	}
+	docs[s.role] = s.plain
 	for _, name := range slices.Sorted(maps.Keys(docs)) {
 		for _, role := range delegatedBy(docs[name]) {
 			role.of = name
@@ -162,7 +234,7 @@ func (c *change) usersOf(key keys.Fingerprint, s *sealed) (list []delegatedRole)
 			}
 		}
 	}
-	return list
+	return list, nil
 }
 
 // noteKeys keeps in the configuration since when the keys sign that the change

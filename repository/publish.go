@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -102,11 +103,16 @@ func (c *change) plan(m *Manifest, channel Channel) (*release, error) {
 	if r.role, r.delegator, err = c.place(r.path); err != nil {
 		return nil, err
 	}
+	// Another role on the way may list it, in a repository made elsewhere.
+	listedBy, _, err := delegation.Find(r.path, maxRoles, c.role)
+	if err != nil {
+		return nil, err
+	}
 	d, err := c.editRole(r.role, r.delegator)
 	if err != nil {
 		return nil, err
 	}
-	if d.Has(r.path) {
+	if listedBy != "" || d.Has(r.path) {
 		return nil, &Error{Code: protocol.CodeUsage, Target: r.path, Msg: ErrPublished.Error(), Err: ErrPublished,
 			Hint: "give the plugin a new version"}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
+	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -118,6 +119,87 @@ func (c *change) propose(ctx context.Context, p *Proposal) error {
 			c.givenRoot = given
 		} else {
 			c.edits[f.role] = &edit{delegator: f.delegator, given: given}
+		}
+	}
+	return c.checkLatest(p)
+}
+
+// checkLatest refuses a proposal whose marks of the latest versions are not right
+// any more: where hash bins list the versions of a plugin, others may have been
+// published in other bins since it was made.
+func (c *change) checkLatest(p *Proposal) error {
+	plugins := map[pluginKey]bool{}
+	docs := map[string]*admission.Doc{}
+	for _, f := range p.files {
+		if f.role != roleRoot {
+			docs[f.role] = f.plain
+			addChanged(plugins, p.was(f.role), f.plain)
+			addChanged(plugins, f.plain, p.was(f.role))
+		}
+	}
+	keys := slices.Collect(maps.Keys(plugins))
+	for _, key := range keys {
+		role, delegator, err := c.place(plugin.Path(key.publisher, key.name, "0.0.0"))
+		if err != nil {
+			return err
+		}
+		roles := []string{role}
+		if above := c.roles[delegator]; above != nil && above.doc.Delegations.Succinct != nil {
+			roles = delegatedNames(above.doc.Delegations)
+		}
+		for _, role := range roles {
+			if docs[role] != nil {
+				continue
+			}
+			if docs[role], err = c.listing(role, delegator, keys); err != nil {
+				return err
+			}
+		}
+	}
+	return latestIn(docs, keys)
+}
+
+// addChanged adds the plugins of which is lists a version that was does not, or
+// says otherwise of it.
+func addChanged(plugins map[pluginKey]bool, was, is *admission.Doc) {
+	if is == nil {
+		return
+	}
+	for path := range is.Targets.Paths() {
+		t := is.Targets.Find(path)
+		if was != nil {
+			if old := was.Targets.Find(path); old != nil && bytes.Equal(old.Custom, t.Custom) {
+				continue
+			}
+		}
+		if m, _, err := plugin.ParseCustom(t.Custom); err == nil {
+			plugins[pluginKey{m.Publisher, m.Name}] = true
+		}
+	}
+}
+
+// latestIn holds the marks of the latest versions of plugins against all their
+// versions.
+func latestIn(docs map[string]*admission.Doc, plugins []pluginKey) error {
+	versions := map[pluginKey][]plugin.Version{}
+	for _, doc := range docs {
+		for key, path := range versionsIn(doc, plugins) {
+			m, said, err := plugin.ParseCustom(doc.Targets.Find(path).Custom)
+			if err == nil && m.Publisher == key.publisher && m.Name == key.name {
+				versions[key] = append(versions[key], plugin.Version{Version: m.Version, Release: said})
+			}
+		}
+	}
+	for key, list := range versions {
+		latest := plugin.Latest(list)
+		for _, v := range list {
+			for _, channel := range []Channel{plugin.Stable, plugin.Beta} {
+				if slices.Contains(v.Release.Latest, channel) != (latest[channel] == v.Version) {
+					return &Error{Code: protocol.CodeRollback, Target: plugin.Path(key.publisher, key.name, v.Version),
+						Msg:  fmt.Sprintf("the latest version of channel %s would be %s, and this is marked otherwise", channel, latest[channel]),
+						Hint: "other versions were published since the proposal was made: propose the change again; nothing was changed"}
+				}
+			}
 		}
 	}
 	return nil

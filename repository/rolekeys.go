@@ -289,7 +289,9 @@ func (r *Repository) RotateKeys(ctx context.Context, which ...Rotate) ([]Rotatio
 		return nil
 	})
 	if err != nil {
-		r.dropNew(done)
+		if decided := (*decidedError)(nil); !errors.As(err, &decided) {
+			r.dropNew(done)
+		}
 		return nil, nil, during("key rotate", err)
 	}
 	return done, p, nil
@@ -298,9 +300,6 @@ func (r *Repository) RotateKeys(ctx context.Context, which ...Rotate) ([]Rotatio
 // dropNew removes the keys that were made for a change that failed: they have
 // never been trusted.
 func (r *Repository) dropNew(made []Rotation) {
-	if r.unfinished() {
-		return // It will happen.
-	}
 	for _, m := range made {
 		if m.NewFile != "" {
 			_ = r.disk.remove(m.NewFile)

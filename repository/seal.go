@@ -61,7 +61,8 @@ func (c *change) sealRoot(ctx context.Context) error {
 	if envelope == nil {
 		return nil
 	}
-	if err := c.sealRole(ctx, roleRoot, "", envelope); err != nil {
+	ours := c.newRoot != nil || c.snapshot == nil // the first root of all
+	if err := c.sealRole(ctx, roleRoot, "", envelope, ours); err != nil {
 		return err
 	}
 	return c.followRoot()
@@ -100,7 +101,7 @@ func (c *change) sealEdit(ctx context.Context, name string) error {
 		}
 		envelope = draft.Seal(admission.KindTargets, signed)
 	}
-	if err := c.sealRole(ctx, name, e.delegator, envelope); err != nil {
+	if err := c.sealRole(ctx, name, e.delegator, envelope, e.draft != nil); err != nil {
 		return err
 	}
 	return c.follow(name)
@@ -167,12 +168,14 @@ func sameKeys(a, b *admission.Doc, role string) bool {
 
 // sealOnline signs snapshot and timestamp, as far as they change.
 func (c *change) sealOnline(ctx context.Context) error {
-	var changed []*admission.Doc
-	for _, name := range slices.Sorted(maps.Keys(c.edits)) {
-		changed = append(changed, c.sealed[name].doc)
+	changed := slices.Sorted(maps.Keys(c.edits))
+	for _, name := range changed {
+		if err := c.newer(name); err != nil {
+			return err
+		}
 	}
 	if len(changed) > 0 || c.renew[roleSnapshot] {
-		if err := c.sealMeta(ctx, roleSnapshot, c.snapshot, slices.Sorted(maps.Keys(c.edits))); err != nil {
+		if err := c.sealMeta(ctx, roleSnapshot, c.snapshot, changed); err != nil {
 			return err
 		}
 	}
@@ -184,6 +187,20 @@ func (c *change) sealOnline(ctx context.Context) error {
 		lists = []string{roleSnapshot}
 	}
 	return c.sealMeta(ctx, roleTimestamp, c.timestamp, lists)
+}
+
+// newer refuses a file that clients would take for a rollback (specification,
+// 5.5.5).
+func (c *change) newer(name string) error {
+	s := c.sealed[name]
+	if s == nil {
+		return &Error{Code: protocol.CodeUsage, Role: name, Msg: "it delegates to itself, or to a role above it", Hint: "nothing was changed"}
+	}
+	if c.snapshot == nil || s.doc.Version > c.snapshot.Meta[name+".json"].Version {
+		return nil
+	}
+	return &Error{Code: protocol.CodeRollback, Role: name, Trusted: c.snapshot.Meta[name+".json"].Version, Received: s.doc.Version,
+		Msg: "a version that is not newer than the published one", Hint: "nothing was changed"}
 }
 
 func (c *change) sealMeta(ctx context.Context, role string, before *admission.Doc, lists []string) error {
@@ -204,7 +221,7 @@ func (c *change) sealMeta(ctx context.Context, role string, before *admission.Do
 	if err != nil {
 		return err
 	}
-	if err := c.sealRole(ctx, role, roleRoot, draft.Seal(admission.KindOf(role), signed)); err != nil {
+	if err := c.sealRole(ctx, role, roleRoot, draft.Seal(admission.KindOf(role), signed), true); err != nil {
 		return err
 	}
 	if s := c.sealed[role]; len(s.missing) > 0 {
@@ -213,27 +230,30 @@ func (c *change) sealMeta(ctx context.Context, role string, before *admission.Do
 	return nil
 }
 
-// sealRole signs a file for everybody who must be able to trust it, with the
-// keys at hand.
-func (c *change) sealRole(ctx context.Context, role, delegator string, envelope *draft.Envelope) error {
+// sealRole holds a file against the thresholds of everybody who must be able to
+// trust it. A file that is ours is signed with the keys at hand; one that was
+// signed elsewhere is not: nobody has read it here.
+func (c *change) sealRole(ctx context.Context, role, delegator string, envelope *draft.Envelope, ours bool) error {
 	plain, err := admission.Parse(envelope.Kind, draft.Seal(envelope.Kind, envelope.Signed).Bytes(), ownLimits)
 	if err != nil {
 		return err
 	}
 	s := &sealed{role: role, delegator: delegator, envelope: envelope, plain: plain}
 	c.sealed[role] = s
-	if err := c.guard(s); err != nil {
+	if err := c.guard(ctx, s); err != nil {
 		return err
 	}
 	required, bridge := c.delegators(s)
-	for _, by := range required {
-		if err := c.sign(ctx, s, by, true); err != nil {
-			return err
+	if ours {
+		for _, by := range required {
+			if err := c.sign(ctx, s, by, true); err != nil {
+				return err
+			}
 		}
-	}
-	if bridge != nil {
-		if err := c.sign(ctx, s, bridge, false); err != nil {
-			return err
+		if bridge != nil {
+			if err := c.sign(ctx, s, bridge, false); err != nil {
+				return err
+			}
 		}
 	}
 	if s.doc, err = admission.Parse(envelope.Kind, envelope.Bytes(), ownLimits); err != nil {

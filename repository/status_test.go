@@ -49,13 +49,13 @@ func addBins(t testing.TB, r *Repository, bits int) {
 		if err != nil {
 			return err
 		}
-		if err := d.DelegateBins("bin", 1, bits); err != nil {
+		if err := d.DelegateBins("_targets", 1, bits); err != nil {
 			return err
 		}
 		for n := range 1 << bits {
-			c.newRole(fmt.Sprintf("bin-%0*x", (bits+3)/4, n), roleTargets)
+			c.newRole(fmt.Sprintf("_targets-%0*x", (bits+3)/4, n), roleTargets)
 		}
-		return d.Delegations.AddKey("bin", k.Public.ID, k.Public.Key)
+		return d.Delegations.AddKey("_targets", k.Public.ID, k.Public.Key)
 	})
 	require.NoError(t, err)
 	require.Nil(t, p)

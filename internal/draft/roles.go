@@ -26,6 +26,8 @@ type Role struct {
 type Roles struct {
 	keys  object
 	order []*Role
+	// rest are the members of delegations as they were read.
+	rest object
 }
 
 // Role returns a role, or nil.
@@ -47,6 +49,14 @@ func (r *Roles) Names() []string {
 	return names
 }
 
+type keyObject struct {
+	Type   string `json:"keytype"`
+	Scheme string `json:"scheme"`
+	Value  struct {
+		Public string `json:"public"`
+	} `json:"keyval"`
+}
+
 // AddKey lets a key sign for a role. A key that does so already stays as it is.
 func (r *Roles) AddKey(role, keyID string, key admission.Key) error {
 	to := r.Role(role)
@@ -62,7 +72,12 @@ func (r *Roles) AddKey(role, keyID string, key admission.Key) error {
 	if err != nil {
 		return err
 	}
-	if _, known := r.keys[keyID]; !known {
+	if known, listed := r.keys[keyID]; listed {
+		var is keyObject
+		if err := json.Unmarshal(known, &is); err != nil || is.Type != key.Type || is.Scheme != key.Scheme || is.Value.Public != key.Public {
+			return fmt.Errorf("another key is listed under the keyid %s", keyID)
+		}
+	} else {
 		r.keys[keyID] = raw
 	}
 	to.KeyIDs = append(to.KeyIDs, keyID)

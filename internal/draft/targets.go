@@ -65,6 +65,9 @@ func readDelegations(raw jsontext.Value) (*Roles, error) {
 		return nil, err
 	}
 	d := &Roles{keys: wire.Keys}
+	if err := json.Unmarshal(raw, &d.rest); err != nil {
+		return nil, err
+	}
 	for _, raw := range wire.Roles {
 		role, err := readRole(raw, "")
 		if err != nil {
@@ -177,7 +180,11 @@ func (t *Targets) delegations() *Roles {
 func (t *Targets) Encode() ([]byte, error) {
 	own := map[string]any{"targets": jsontext.Value(t.encodeEntries())}
 	if t.Delegations != nil {
-		all := map[string]any{"keys": t.Delegations.keys}
+		all := map[string]any{}
+		for name, v := range t.Delegations.rest {
+			all[name] = v
+		}
+		all["keys"] = t.Delegations.keys
 		list := []jsontext.Value{}
 		for _, role := range t.Delegations.order {
 			raw, err := role.encode()
