@@ -40,7 +40,7 @@ test: test-python test-go ## run all tests
 
 test-go: .venv/ready
 	@$(if $(RACE),,echo "no C compiler: the tests run without the race detector")
-	$(GOTEST) $(RACE) ./...
+	$(GOTEST) $(RACE) -timeout 40m ./...
 
 test-python: .venv-dev/ready
 	.venv-dev/bin/python -m pytest

@@ -85,7 +85,7 @@ func TestStatusOfPublishersAndBins(t *testing.T) {
 	st, err = b.Status(t.Context())
 	require.NoError(t, err)
 	require.Len(t, st.Roles, 4)
-	require.Equal(t, []BinsStatus{{Prefix: "bin", Delegator: "targets", Count: 8, Targets: 1,
+	require.Equal(t, []BinsStatus{{Prefix: "_targets", Delegator: "targets", Count: 8, Targets: 1,
 		Expires: clock.now.Truncate(time.Second).Add(90 * day), SecondsLeft: 90 * 86400, Keys: &KeysAtHand{1, 1, 1}}}, st.Bins)
 	require.Equal(t, 1, st.Targets)
 }

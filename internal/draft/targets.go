@@ -2,6 +2,7 @@ package draft
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -197,7 +198,11 @@ func (t *Targets) Encode() ([]byte, error) {
 				list = append(list, raw)
 			}
 		}
-		if _, bins := all["succinct_roles"]; !bins {
+		_, bins := all["succinct_roles"]
+		switch {
+		case bins && len(list) > 0:
+			return nil, errors.New("hash bins and other delegations exclude each other")
+		case !bins:
 			all["roles"] = list
 		}
 		own["delegations"] = all
