@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path"
@@ -125,6 +126,10 @@ func (a *adopting) run(ctx context.Context, r *Repository) error {
 	}
 	if err := a.copyKeys(ctx, s); err != nil {
 		return err
+	}
+	// How old the keys are is not known: they are taken for new.
+	for id := range keysInForce(s) {
+		r.config.KeysSince[id] = s.now.UTC().Truncate(time.Second)
 	}
 	// Written again, with the names of the keys.
 	if data, err = r.config.encode(); err != nil {
@@ -384,6 +389,15 @@ func (a *adopting) copyKeys(ctx context.Context, s *state) error {
 		delete(roles, print) // Once is enough.
 	}
 	return nil
+}
+
+// keysInForce returns the keyids of all keys that sign for a role.
+func keysInForce(s *state) map[string]bool {
+	all := keysOfDoc(s.root)
+	for _, role := range s.roles {
+		maps.Copy(all, keysOfDoc(role.doc))
+	}
+	return all
 }
 
 func (a *adopting) copyKey(k *keyfile.Key, roles, ids []string, taken map[string]bool) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -123,6 +124,10 @@ func (c *config) encode() ([]byte, error) {
 func readConfig(dir string) (config, error) {
 	path := filepath.Join(dir, configName)
 	data, err := readFile(path, 1<<20)
+	if _, half := os.Stat(filepath.Join(dir, metadataName)); errors.Is(err, fs.ErrNotExist) && half == nil {
+		return config{}, &Error{Code: protocol.CodeLocalIO, Path: path, Msg: "half a repository: its configuration is missing", Err: fs.ErrNotExist,
+			Hint: `restore it from a backup, or write {"format":1} into it, which means the defaults`}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return config{}, &Error{Code: protocol.CodeUsage, Path: dir, Msg: "there is no repository", Err: fs.ErrNotExist,
 			Hint: "make one with: local-tuf init --dir " + dir}

@@ -43,6 +43,9 @@ func (r *Repository) Yank(ctx context.Context, target, reason string) (*Proposal
 		case utf8.RuneCountInString(reason) > maxReason:
 			return &Error{Code: protocol.CodeUsage, Target: target, Msg: fmt.Sprintf("the reason is longer than %d characters", maxReason), Hint: "shorten it"}
 		}
+		if said.Yanked != nil && said.Yanked.Reason == reason {
+			return nil // It is so already.
+		}
 		said.Yanked = &plugin.Yanked{Reason: reason, At: now.UTC().Truncate(time.Second)}
 		return nil
 	})
@@ -92,11 +95,8 @@ func (r *Repository) amend(ctx context.Context, target string, how func(*plugin.
 			return &Error{Code: protocol.CodeNotFound, Target: target, Msg: "no such plugin is published",
 				Hint: "a target path looks like plugins/PUBLISHER/NAME.VERSION.tar.gz; see: local-tuf status --targets"}
 		}
-		d, err := c.editRole(role, delegator)
-		if err != nil {
-			return err
-		}
-		m, said, err := plugin.ParseCustom(d.Custom(target))
+		before := c.custom(target, role)
+		m, said, err := plugin.ParseCustom(before)
 		if err != nil {
 			return &Error{Code: protocol.CodeUsage, Target: target, Msg: "it is not described as a plugin", Err: err,
 				Hint: "only what local-tuf has published can be changed so"}
@@ -107,6 +107,13 @@ func (r *Repository) amend(ctx context.Context, target string, how func(*plugin.
 		custom, err := m.Custom(said)
 		if err != nil {
 			return &Error{Code: protocol.CodeUsage, Target: target, Msg: err.Error(), Err: err, Hint: "nothing was changed"}
+		}
+		if bytes.Equal(custom, before) {
+			return nil // It is so already: nobody is asked to sign.
+		}
+		d, err := c.editRole(role, delegator)
+		if err != nil {
+			return err
 		}
 		if err := d.SetCustom(target, custom); err != nil {
 			return err

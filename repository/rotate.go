@@ -67,6 +67,8 @@ func (r *DueReport) Err() error {
 		switch d.State {
 		case DueFailed:
 			return &Error{Code: protocol.CodeLocalIO, Op: "rotate", Msg: "not all that was due could be done", Hint: "mend the cause and run it again"}
+		case DueNow: // after a dry run
+			return &Error{Code: protocol.CodeUnsigned, Op: "rotate", Msg: "something is due", Hint: "see above; without --dry-run it is done"}
 		case DueWaits, DuePeople:
 			return &Error{Code: protocol.CodeUnsigned, Op: "rotate", Msg: "people must sign or make keys", Hint: "see above"}
 		}

@@ -85,7 +85,7 @@ func (s *state) loadRoots(ctx context.Context) error {
 			return nil
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return &Error{Code: protocol.CodeLocalIO, Path: s.r.metadataPath(name), Err: err,
+			return &Error{Code: protocol.CodeLocalIO, Path: s.r.metadataPath(name), Err: fs.ErrNotExist,
 				Msg: "half a repository: the first root is missing", Hint: "restore " + metadataName + " from a backup"}
 		}
 		if err == nil && s.root == nil {
@@ -106,6 +106,10 @@ func (s *state) loadRoots(ctx context.Context) error {
 func (r *Repository) read(role, name string) (*admission.Doc, error) {
 	path, kind := r.metadataPath(name), admission.KindOf(role)
 	data, err := r.readMetadata(name, ownLimits.Bytes(kind))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{Code: protocol.CodeLocalIO, Role: role, Path: path, Msg: "the file is missing", Err: fs.ErrNotExist,
+			Hint: "restore it from a backup"}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -104,9 +104,34 @@ func (v *verification) checkOdd(odd []string) {
 			v.checkOddMetadata(name)
 		}
 	}
+	proposed := v.r.proposedFiles()
 	for _, name := range v.notSuperseded(targets) {
-		v.unknown(name, "no metadata lists it")
+		if !proposed[name] {
+			v.unknown(name, "no metadata lists it")
+		}
 	}
+}
+
+// proposedFiles are the files of targets that proposals in DIR/proposals list:
+// clients ask for them once these are published.
+func (r *Repository) proposedFiles() map[string]bool {
+	wanted := map[string]bool{}
+	paths, err := r.kept()
+	if err != nil {
+		return wanted
+	}
+	for _, file := range paths {
+		p, err := ReadProposal(file)
+		if err != nil {
+			continue
+		}
+		for _, f := range p.files {
+			for target := range f.plain.Targets.Paths() {
+				wanted[path.Join(targetsName, hashedPath(target, f.plain.Targets.Find(target).Hashes["sha256"]))] = true
+			}
+		}
+	}
+	return wanted
 }
 
 func (v *verification) unknown(name, why string) {

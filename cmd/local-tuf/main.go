@@ -50,10 +50,10 @@ Clients are given DIR/root.json, once and over a channel they trust. The private
 keys lie in DIR/keys, readable by their owner only, and are never served.
 
 Exit codes: 0 success, 1 a defect, 2 wrong use or input, 3 no such plugin or role,
-10 a signature is missing or does not verify, 11 out of date, 13 metadata has
-expired, 14 to 16 a file is damaged, 18 a wrong trust anchor, 33 somebody should
-act soon (--warn), 40 a file cannot be used, 41 disk full, 42 permissions, 55 and
-56 python-tuf is missing, 124 and 130 gave up.`
+10 a signature is missing or does not verify, 11 out of date,
+13 metadata has expired, 14 to 16 a file is damaged, 18 a wrong trust anchor,
+33 somebody should act soon (--warn), 40 a file cannot be used, 41 disk full,
+42 permissions, 55 and 56 python-tuf is missing, 124 and 130 gave up.`
 
 func newRoot() *cobra.Command {
 	var g global

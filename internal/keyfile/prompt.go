@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/term"
@@ -50,7 +51,7 @@ type prompt struct {
 
 // askTwice returns nil if there was nothing or two different things.
 func (p prompt) askTwice(ctx context.Context) ([]byte, error) {
-	phrase, err := p.ask(ctx, fmt.Sprintf("Passphrase for the new key %q: ", p.path))
+	phrase, err := p.ask(ctx, fmt.Sprintf("Passphrase for the new key %q: ", filepath.Join(filepath.Base(filepath.Dir(p.path)), filepath.Base(p.path))))
 	if err != nil {
 		return nil, err
 	}
