@@ -132,7 +132,7 @@ func httpRequest(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(req)
-	for range 1000 {
+	for range 12000 {
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			break
 		}
