@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
 )
 
 var allModes = []hybrid.Mode{hybrid.ModeGo, hybrid.ModePython, hybrid.ModeDual, hybrid.ModeAuto}
@@ -41,7 +42,7 @@ func attend(t *testing.T, r *Repository) *audience {
 func (a *audience) newClient(mode hybrid.Mode) *hybrid.Client {
 	a.t.Helper()
 	c, err := hybrid.New(hybrid.Options{RepositoryURL: a.url, MetadataDir: a.t.TempDir(), CacheDir: a.t.TempDir(),
-		Root: a.anchor, Mode: mode, Python: python(a.t)})
+		Root: a.anchor, Mode: mode, Python: pyenvtest.Python(a.t)})
 	require.NoError(a.t, err)
 	return c
 }

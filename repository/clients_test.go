@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	tufconfig "github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
+
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
 )
 
 // oddManifest holds what canonical JSON encoders are known to differ in.
@@ -76,7 +78,7 @@ func TestPythonTUFsPlainClientReadsTheRepository(t *testing.T) {
 		helloPath:                            withRelease(t, readText(t, helloManifest), `{"channel":"stable","latest":["stable","beta"]}`),
 		"plugins/acme/odd.1.0.0-rc.1.tar.gz": withRelease(t, oddManifest, `{"channel":"beta","latest":["beta"]}`),
 	} {
-		cmd := exec.CommandContext(t.Context(), python(t), "testdata/ngclient.py", url, root, t.TempDir(), path)
+		cmd := exec.CommandContext(t.Context(), pyenvtest.Python(t), "testdata/ngclient.py", url, root, t.TempDir(), path)
 		out, err := cmd.Output()
 		var exit *exec.ExitError
 		if err != nil {
@@ -101,18 +103,4 @@ func readText(t *testing.T, path string) string {
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	return string(data)
-}
-
-// python is the interpreter that has python-tuf.
-func python(t *testing.T) string {
-	t.Helper()
-	bin := os.Getenv("RAGNOS_PYTHON_BIN")
-	if bin == "" {
-		bin = "../.venv/bin/python"
-	}
-	if err := exec.CommandContext(t.Context(), bin, "-c", "import tuf.ngclient").Run(); err != nil {
-		t.Fatalf("%s cannot import tuf.ngclient (%v): make .venv at the module root from requirements.txt, "+
-			"or name another interpreter in RAGNOS_PYTHON_BIN", bin, err)
-	}
-	return bin
 }

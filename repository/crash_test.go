@@ -21,6 +21,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
 )
 
 // scenario is something that changes a repository. prepare is done once, act may
@@ -224,7 +225,7 @@ func seenByClients(t *testing.T, r *Repository) ([]string, error) {
 	root, err := os.ReadFile(filepath.Join(r.Dir(), anchorName))
 	require.NoError(t, err)
 	dir := t.TempDir()
-	c, err := hybrid.New(hybrid.Options{RepositoryURL: s.URL, Root: root, Mode: hybrid.ModeDual,
+	c, err := hybrid.New(hybrid.Options{RepositoryURL: s.URL, Root: root, Mode: hybrid.ModeDual, Python: pyenvtest.Python(t),
 		MetadataDir: filepath.Join(dir, "metadata"), CacheDir: filepath.Join(dir, "cache")})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, c.Shutdown(context.Background())) }()

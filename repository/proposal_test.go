@@ -165,7 +165,9 @@ func TestAStaleProposalIsRefused(t *testing.T) {
 	newer, err := os.ReadFile(c.r.metadataPath("2.root.json"))
 	require.NoError(t, err)
 	requireCode(t, next.RestsOn(newer), protocol.CodeRollback)
-	require.NoError(t, c.yank().RestsOn(newer))
+	another, err := c.r.Yank(t.Context(), helloPath, "it stings, too")
+	require.NoError(t, err)
+	require.NoError(t, another.RestsOn(newer))
 }
 
 func TestMergeCollectsSignatures(t *testing.T) {

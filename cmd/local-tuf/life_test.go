@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
 )
 
 // life is a repository that is served and changed by commands, while clients in
@@ -40,7 +41,7 @@ func (l *life) tuf(args ...string) string {
 func (l *life) client(mode hybrid.Mode) *hybrid.Client {
 	l.t.Helper()
 	dir := l.t.TempDir()
-	c, err := hybrid.New(hybrid.Options{RepositoryURL: l.url, Root: l.root, Mode: mode,
+	c, err := hybrid.New(hybrid.Options{RepositoryURL: l.url, Root: l.root, Mode: mode, Python: pyenvtest.Python(l.t),
 		MetadataDir: filepath.Join(dir, "metadata"), CacheDir: filepath.Join(dir, "cache")})
 	require.NoError(l.t, err)
 	l.t.Cleanup(func() { require.NoError(l.t, c.Shutdown(context.Background())) })

@@ -7,10 +7,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
 )
+
+// checks has one check for each interpreter: it takes a third of a second.
+var checks sync.Map // path → func() error
 
 // Python returns the path of an interpreter with python-tuf: the one that
 // RAGNOS_PYTHON_BIN names, else that of .venv at the root of the module. Without
@@ -21,7 +25,11 @@ func Python(t testing.TB) string {
 	if path == "" {
 		path = filepath.Join(ModuleRoot(t), ".venv", "bin", "python")
 	}
-	if _, err := pyenv.Check(context.Background(), path); err != nil {
+	check, _ := checks.LoadOrStore(path, sync.OnceValue(func() error {
+		_, err := pyenv.Check(context.Background(), path)
+		return err
+	}))
+	if err := check.(func() error)(); err != nil {
 		t.Fatalf("this test needs python-tuf (%v): run make .venv, or name an interpreter that has it with %s", err, pyenv.EnvPython)
 	}
 	return path
