@@ -47,9 +47,11 @@
 //	  ErrRootConflict   another trusted root than the pinned one: see Options.ReplaceRoot
 //	  ErrDisagreement   dual mode: one engine accepts what the other does not; report it
 //	  ErrUnableInDual   dual mode: one engine cannot read these files; auto would do
+//	  ErrPolicyDenied   package vault: the application's own policy refuses the plugin
 //	ErrNotFound   verified metadata does not list the target: check the name
 //	ErrTransport  the repository could not be asked: try again later
 //	ErrStale      offline for longer than MaxMetadataAge
+//	ErrBusy       Options.HTTP bounds what waits for the repository: try again later
 //	ErrLocal      a directory, lock or trusted root of this machine is in the way
 //	ErrFault      no engine could do its work: see Status, and doctor of ragnos-tuf.
 //	              In dual mode a missing python-tuf is one

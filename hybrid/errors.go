@@ -24,6 +24,8 @@ var (
 	ErrNotInSnapshot error = tuferr.OfCode(protocol.CodeNotInSnapshot)
 	ErrTooMany       error = tuferr.OfCode(protocol.CodeTooMany)
 	ErrUnableInDual  error = tuferr.OfCode(protocol.CodeUnableInDual)
+	ErrPolicyDenied  error = tuferr.OfCode(protocol.CodePolicyDenied)
+	ErrBusy          error = tuferr.OfCode(protocol.CodeBusy)
 
 	ErrUnsigned     error = tuferr.OfCode(protocol.CodeUnsigned)
 	ErrRollback     error = tuferr.OfCode(protocol.CodeRollback)

@@ -46,10 +46,12 @@ const (
 	CodeDisagreement   Code = "disagreement"
 	CodeTooMany        Code = "too_many"
 	CodeUnableInDual   Code = "unable_in_dual"
+	CodePolicyDenied   Code = "policy_denied"
 	CodeUnreachable    Code = "unreachable"
 	CodeHTTPStatus     Code = "http_status"
 	CodeNotARepository Code = "not_a_repository"
 	CodeStale          Code = "stale"
+	CodeBusy           Code = "busy"
 
 	CodeLocalIO     Code = "local_io"
 	CodeDiskFull    Code = "disk_full"
@@ -108,11 +110,13 @@ var Codes = []Info{
 	{CodeDisagreement, ClassVerdict, 20, "the two engines disagree about the same bytes"},
 	{CodeTooMany, ClassVerdict, 21, "more root versions or delegations than the bound"},
 	{CodeUnableInDual, ClassVerdict, 22, "dual mode: one of the engines could not judge these bytes"},
+	{CodePolicyDenied, ClassVerdict, 23, "the application's own policy refuses the plugin"},
 
 	{CodeUnreachable, ClassTransport, 30, "repository not accessible"},
 	{CodeHTTPStatus, ClassTransport, 31, "the repository answered with an HTTP error"},
 	{CodeNotARepository, ClassTransport, 32, "what answered is not TUF metadata"},
 	{CodeStale, ClassTransport, 33, "metadata is stale: offline for too long"},
+	{CodeBusy, ClassTransport, 34, "too much is being asked of this repository at once: try later"},
 
 	{CodeLocalIO, ClassLocal, 40, "a local file or directory cannot be used"},
 	{CodeDiskFull, ClassLocal, 41, "no space is left on the device"},
