@@ -1,0 +1,113 @@
+package vault
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
+)
+
+// DefaultExpiryWarning is how long before the expiry of a role health says so.
+const DefaultExpiryWarning = 24 * time.Hour
+
+// DefaultRepository is the name of the repository that the environment names.
+const DefaultRepository = "default"
+
+// Options configure a [Vault]. The zero value is safe: one repository taken from
+// the environment, as [hybrid.Options] has it, and a policy that allows nothing.
+//
+// [ReadOptions] reads them from a YAML file. What code sets goes before the file,
+// the file before the environment, the environment before the defaults.
+type Options struct {
+	// Repositories in order of precedence. Empty means one, [DefaultRepository],
+	// from the environment.
+	Repositories []Repository
+	// Mappings say which repositories answer for which target paths. Empty means
+	// all of them for all paths, in their order, with a threshold of 1.
+	Mappings []Mapping
+	// Policy says what may be installed. The zero value allows nothing.
+	Policy policy.Policy
+
+	// MetadataDir holds a trust store for each repository and the record of what
+	// is installed; empty means RAGNOS_TUF_METADATA_DIR, then ./tuf-metadata.
+	// CacheDir holds verified plugins of all repositories; empty means
+	// RAGNOS_TUF_CACHE_DIR, then ./tuf-cache. Any number of processes may share them.
+	MetadataDir, CacheDir string
+
+	// Mode says which engines answer; "" means RAGNOS_TUF_CLIENT, then auto.
+	Mode hybrid.Mode
+	// DisableFallback leaves python-tuf out: mode auto becomes go.
+	DisableFallback bool
+	// Python, EngineTimeout, BreakerFailures and BreakerCoolDown are those of
+	// [hybrid.Options], the same for every repository; each has a breaker of its own.
+	Python          string
+	EngineTimeout   time.Duration
+	BreakerFailures uint32
+	BreakerCoolDown time.Duration
+
+	// RefreshInterval is how long verified metadata answers without asking its
+	// repository again; 0 asks for every call.
+	RefreshInterval time.Duration
+	// MaxMetadataAge is how long after its last verified refresh a repository that
+	// cannot be reached may answer from verified metadata; 0 means 24 hours,
+	// negative never.
+	MaxMetadataAge time.Duration
+	// ExpiryWarning is how long before the expiry of a role health is degraded; 0
+	// means [DefaultExpiryWarning], negative not before it has expired.
+	ExpiryWarning time.Duration
+
+	// OnSecurityEvent is called for every event, in order and never concurrently,
+	// on a goroutine of its own: it may block, and may call the vault, except
+	// Shutdown. See [Vault.Events].
+	OnSecurityEvent func(Event)
+	// Logger gets what is worth debugging; nil means none.
+	Logger *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Repository is one TUF repository: where it is, what it is trusted by, and what
+// it may cost.
+type Repository struct {
+	// Name is what mappings, events and status call it. It is unique, of at most 64
+	// printable characters.
+	Name string
+	// URL is where it is: metadata below its /metadata/, targets below its
+	// /targets/. MetadataURL and TargetsURL override either.
+	URL, MetadataURL, TargetsURL string
+	// Dir is a repository in a local directory, instead of the URLs.
+	Dir string
+	// Mirrors are further places where the same repository is served.
+	Mirrors []hybrid.Mirror
+
+	// Root is the trusted root metadata, RootFile a file that holds it. One of them
+	// pins the trust store; without either it must have been pinned before.
+	Root     []byte
+	RootFile string
+	// MetadataDir is the trust store; empty means one below Options.MetadataDir,
+	// under a name made from the hash of Name.
+	MetadataDir string
+
+	// Limits bound metadata files, MaxRoots and MaxRoles the work for one target,
+	// MaxDownloads the targets that are fetched at the same time; see
+	// [hybrid.Options].
+	Limits                           hybrid.Limits
+	MaxRoots, MaxRoles, MaxDownloads int
+	// HTTP has deadlines, retries, credentials, and the bounds on requests and
+	// bytes a second: nothing that one repository does takes these from another.
+	HTTP hybrid.HTTPOptions
+}
+
+// Mapping says which repositories answer for target paths (TAP 4).
+type Mapping struct {
+	// Paths are patterns of target paths, as in delegations: "*" and "?" match
+	// within one part of a path. The pattern "*" alone matches every path.
+	Paths []string
+	// Repositories are names, in order of precedence.
+	Repositories []string
+	// Threshold is how many of them must agree on length and hashes; 0 means 1.
+	Threshold int
+	// Terminating ends the search when this mapping matches and does not answer.
+	Terminating bool
+}
