@@ -28,7 +28,10 @@ func (c *Client) download(ctx context.Context, name string, opts DownloadOptions
 	if _, _, err := parseHash(opts.ExpectedHash); err != nil {
 		return nil, err
 	}
-	f, err := c.find(ctx, name)
+	if opts.UnsafeExpiryGrace != 0 && opts.ExpectedHash == "" {
+		return nil, tuferr.New(protocol.CodeUsage, "an expiry grace needs the hash that is expected")
+	}
+	f, err := c.findOverdue(ctx, name, opts.UnsafeExpiryGrace)
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,9 @@ type DownloadOptions struct {
 	// "sha256:HEX" or HEX. It is compared with the signed hash before anything is
 	// fetched.
 	ExpectedHash string
+	// UnsafeExpiryGrace accepts metadata that has expired not longer ago than this,
+	// for this download alone; see [Client.UnsafeLookup]. It needs ExpectedHash.
+	UnsafeExpiryGrace time.Duration
 	// Progress is called with the bytes that have arrived and the signed length.
 	Progress func(done, total int64)
 }
