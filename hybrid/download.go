@@ -3,11 +3,9 @@ package hybrid
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
@@ -20,12 +18,9 @@ import (
 // maxListed bounds the delegated roles of one listing.
 const maxListed = 4096
 
-// digestBytes are the lengths of the hashes that a caller may expect.
-var digestBytes = map[string]int{"sha256": 32, "sha512": 64}
-
 // download is VerifyAndDownloadPlugin (specification, 5.7).
 func (c *Client) download(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
-	if _, _, err := parseHash(opts.ExpectedHash); err != nil {
+	if _, _, err := targets.ParseHash(opts.ExpectedHash); err != nil {
 		return nil, err
 	}
 	if opts.UnsafeExpiryGrace != 0 && opts.ExpectedHash == "" {
@@ -37,6 +32,9 @@ func (c *Client) download(ctx context.Context, name string, opts DownloadOptions
 	}
 	if err := f.expects(opts.ExpectedHash); err != nil {
 		c.refused(err)
+		return nil, err
+	}
+	if err := f.decided(opts); err != nil {
 		return nil, err
 	}
 	return c.obtain(ctx, f, opts.Progress)
@@ -118,27 +116,9 @@ func (c *Client) Export(ctx context.Context, r *Result, dest string) error {
 	})
 }
 
-// parseHash reads "sha256:HEX", "sha512:HEX" or HEX, which is a SHA-256.
-func parseHash(s string) (algorithm, digest string, err error) {
-	if s == "" {
-		return "", "", nil
-	}
-	algorithm, digest, ok := strings.Cut(strings.ToLower(strings.TrimSpace(s)), ":")
-	if !ok {
-		algorithm, digest = "sha256", algorithm
-	}
-	raw, err := hex.DecodeString(digest)
-	if size := digestBytes[algorithm]; err != nil || size == 0 || len(raw) != size {
-		e := tuferr.New(protocol.CodeUsage, "%.140q is not a hash", s)
-		e.Hint = "give the expected hash as sha256: and 64 hex digits"
-		return "", "", e
-	}
-	return algorithm, digest, nil
-}
-
 // expects compares the hash that the caller expects with the signed one.
 func (f *find) expects(hash string) error {
-	algorithm, digest, err := parseHash(hash)
+	algorithm, digest, err := targets.ParseHash(hash)
 	if err != nil || algorithm == "" || f.want.Hashes[algorithm] == digest {
 		return err
 	}
@@ -150,6 +130,14 @@ func (f *find) expects(hash string) error {
 	e.Target, e.Role, e.Engine = f.info.Name, f.info.Role, "host"
 	e.Hint = "nothing was fetched; the expectation is wrong, or the publisher signed something else than you were told"
 	return e
+}
+
+// decided asks the caller, if it wants to be asked.
+func (f *find) decided(opts DownloadOptions) error {
+	if opts.Decide == nil {
+		return nil
+	}
+	return opts.Decide(f.copied())
 }
 
 // list verifies every role and returns what look-ups would find.

@@ -98,6 +98,10 @@ type Options struct {
 	// HTTP configures the HTTP stack.
 	HTTP HTTPOptions
 
+	// IgnoreEnvironment leaves the environment out: what is unset here has its
+	// default. It is for clients of several repositories in one process.
+	IgnoreEnvironment bool
+
 	// Logger gets what is worth debugging; nil means none.
 	Logger *slog.Logger
 	// OnEvent is called for every security relevant event, in order and never
@@ -110,11 +114,11 @@ type Options struct {
 
 // withDefaults fills in the environment and the defaults and checks the rest.
 func (o Options) withDefaults() (Options, error) {
-	fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
-	fromEnv(&o.MetadataDir, EnvMetadataDir, DefaultMetadataDir)
-	fromEnv(&o.CacheDir, EnvCacheDir, DefaultCacheDir)
+	o.fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
+	o.fromEnv(&o.MetadataDir, EnvMetadataDir, DefaultMetadataDir)
+	o.fromEnv(&o.CacheDir, EnvCacheDir, DefaultCacheDir)
 	mode := string(o.Mode)
-	fromEnv(&mode, EnvMode, string(ModeAuto))
+	o.fromEnv(&mode, EnvMode, string(ModeAuto))
 	var err error
 	if o.Mode, err = ParseMode(mode); err != nil {
 		return o, err
@@ -148,9 +152,17 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-func fromEnv(field *string, name, otherwise string) {
+// getenv is os.Getenv, unless the environment is to be left out.
+func (o *Options) getenv(name string) string {
+	if o.IgnoreEnvironment {
+		return ""
+	}
+	return os.Getenv(name)
+}
+
+func (o *Options) fromEnv(field *string, name, otherwise string) {
 	if *field == "" {
-		*field = os.Getenv(name)
+		*field = o.getenv(name)
 	}
 	setDefault(field, otherwise)
 }

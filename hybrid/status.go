@@ -117,7 +117,7 @@ func (c *Client) nextEngine() string {
 // root returns the trusted root to pin: the one given in code, else the file
 // that the environment names, else nil.
 func (o Options) root() ([]byte, error) {
-	path := os.Getenv(EnvRoot)
+	path := o.getenv(EnvRoot)
 	if o.Root != nil || path == "" {
 		return o.Root, nil
 	}

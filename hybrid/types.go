@@ -57,6 +57,9 @@ type DownloadOptions struct {
 	// UnsafeExpiryGrace accepts metadata that has expired not longer ago than this,
 	// for this download alone; see [Client.UnsafeLookup]. It needs ExpectedHash.
 	UnsafeExpiryGrace time.Duration
+	// Decide, if not nil, is called with what verified metadata says before a byte
+	// is fetched, or handed out from the cache. Its error ends the call as it is.
+	Decide func(*TargetInfo) error
 	// Progress is called with the bytes that have arrived and the signed length.
 	Progress func(done, total int64)
 }

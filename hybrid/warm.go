@@ -140,7 +140,7 @@ func (c *Client) known(name string) *find {
 func (c *Client) hit(ctx context.Context, name string, opts DownloadOptions) *Result {
 	f := c.known(name)
 	cache := c.cache.Load()
-	if f == nil || cache == nil || f.want.Length > maxHit || opts.ExpectedHash != "" && f.expects(opts.ExpectedHash) != nil {
+	if f == nil || cache == nil || f.want.Length > maxHit || opts.Decide != nil || opts.ExpectedHash != "" && f.expects(opts.ExpectedHash) != nil {
 		return nil
 	}
 	path, ok := cache.Find(ctx, f.want)

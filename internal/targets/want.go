@@ -25,6 +25,29 @@ type Want struct {
 	Hashes map[string]string
 }
 
+// digestBytes are the lengths of the hashes that a caller may expect.
+var digestBytes = map[string]int{"sha256": sha256.Size, "sha512": sha512.Size}
+
+// ParseHash reads what a caller expects: "sha256:HEX", "sha512:HEX", or HEX, which
+// is a SHA-256. The digest is in lower case; both are empty for "". The error is of
+// code usage.
+func ParseHash(s string) (algorithm, digest string, err error) {
+	if s == "" {
+		return "", "", nil
+	}
+	algorithm, digest, ok := strings.Cut(strings.ToLower(strings.TrimSpace(s)), ":")
+	if !ok {
+		algorithm, digest = "sha256", algorithm
+	}
+	raw, err := hex.DecodeString(digest)
+	if size := digestBytes[algorithm]; err != nil || size == 0 || len(raw) != size {
+		e := tuferr.New(protocol.CodeUsage, "%.140q is not a hash", s)
+		e.Hint = "give the expected hash as sha256: and 64 hex digits"
+		return "", "", e
+	}
+	return algorithm, digest, nil
+}
+
 // signed is a [Want] made ready for comparison.
 type signed struct {
 	length         int64
