@@ -1,6 +1,17 @@
 package vault
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
+)
 
 // The bounds of a [BreakGlass].
 const (
@@ -29,5 +40,56 @@ type BreakGlass struct {
 
 // Phrase is what has to be typed to confirm it.
 func (b *BreakGlass) Phrase() string {
-	return "install " + b.Target + " " + b.SHA256[:min(12, len(b.SHA256))] + " against the policy"
+	return fmt.Sprintf("install %s %.12s against the policy", b.Target, strings.ToLower(b.SHA256))
+}
+
+// maxWords bounds By and Reason in bytes.
+const maxWords = 500
+
+// check refuses what is not for this target, not now, not for one hash, or not
+// confirmed. expected is the hash that the caller expects, "" if it does not say.
+func (b *BreakGlass) check(target, expected string, now time.Time) error {
+	algorithm, digest, err := targets.ParseHash(b.SHA256)
+	var wrong []string
+	for problem, is := range map[string]bool{
+		"it is for another target, " + fmt.Sprintf("%.100q", b.Target): b.Target != target,
+		"its sha256 is not one":                       err != nil || algorithm != "sha256",
+		"its sha256 is not the one that is expected":  expected != "" && expected != digest,
+		"by and reason must say who does it, and why": !said(b.By) || !said(b.Reason),
+		"it has ended": !now.Before(b.Until),
+		fmt.Sprintf("it ends more than %s from now", MaxBreakGlass):             b.Until.Sub(now) > MaxBreakGlass,
+		fmt.Sprintf("its expiry grace is not between 0 and %s", MaxExpiryGrace): b.ExpiryGrace < 0 || b.ExpiryGrace > MaxExpiryGrace,
+		"it is not confirmed": b.Confirm != b.Phrase(),
+	} {
+		if is {
+			wrong = append(wrong, problem)
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	slices.Sort(wrong)
+	e := tuferr.New(protocol.CodeUsage, "the break-glass cannot be used: %s", strings.Join(wrong, "; "))
+	e.Target, e.Hint = target, fmt.Sprintf("to confirm it, type: %s", b.Phrase())
+	return e
+}
+
+func said(s string) bool { return strings.TrimSpace(s) != "" && len(s) <= maxWords }
+
+// words say what was overridden.
+func (b *BreakGlass) words(p *Plugin, overrode error) string {
+	what := "nothing had to be overridden by the policy"
+	if overrode != nil {
+		what = "against " + overrode.Error()
+	}
+	return fmt.Sprintf("%s was installed by break-glass, by %s (%s): %s", p.Target, b.By, b.Reason, what)
+}
+
+// ruleOf is the rule of the policy that an error is about, if it is about one.
+func ruleOf(err error) string {
+	var d *policy.Denial
+	if errors.As(err, &d) {
+		return d.Rule
+	}
+	return ""
 }

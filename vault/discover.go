@@ -1,0 +1,316 @@
+package vault
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
+)
+
+// ListOptions narrow a listing. The zero value lists every version of every plugin
+// that the policy allows.
+type ListOptions struct {
+	// Denied lists what the policy denies, too, with the rule in [Plugin.Denied].
+	Denied bool
+	// Publisher and Channel, if not empty, are the only ones that are listed.
+	Publisher, Channel string
+	// Latest lists of each plugin the highest version that is left alone.
+	Latest bool
+}
+
+// Listing is what the repositories offer.
+type Listing struct {
+	// Plugins are sorted by publisher, name and falling version; what has no
+	// manifest comes last, by target path.
+	Plugins []Plugin `json:"plugins"`
+	// Missing are the repositories that could not say what they list.
+	Missing []Missing `json:"missing,omitempty"`
+}
+
+// Missing is a repository that a listing is without.
+type Missing struct {
+	Repository string `json:"repository"`
+	Reason     string `json:"reason"`
+	Err        error  `json:"-"`
+}
+
+// List returns what verified metadata of all repositories offers, delegated roles
+// included, each target as a download would find it: from the repositories that
+// answer for it, as many as must agree. Repositories that cannot be listed are
+// named in the answer; the error is theirs if none can be.
+func (v *Vault) List(ctx context.Context, o ListOptions) (*Listing, error) {
+	return v.list(ctx, "list", o, func(*Plugin) bool { return true })
+}
+
+// Search is List of what has all words of the query in its publisher, name,
+// description, target path or repository, in upper or lower case.
+func (v *Vault) Search(ctx context.Context, query string, o ListOptions) (*Listing, error) {
+	words := strings.Fields(strings.ToLower(query))
+	return v.list(ctx, "search", o, func(p *Plugin) bool {
+		all := strings.ToLower(strings.Join([]string{p.Publisher, p.Name, p.Description, p.Target, p.Repository}, "\n"))
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(all, w) })
+	})
+}
+
+// ResolveOptions narrow what may be chosen.
+type ResolveOptions struct {
+	// Channel is "stable", or "beta" for both; "" leaves it to the policy.
+	Channel string
+}
+
+// Resolve returns the highest version of a plugin, "publisher/name", that a
+// constraint such as "^1.2", "1.2.3" or ">=1.2, <2" and the policy allow. "" and
+// "latest" stand for every version. Pre-releases count where the constraint names
+// one, and where beta is followed.
+//
+// If no version is left the error is of the family ErrNotFound, or ErrPolicyDenied
+// with the rule that refuses the highest one that matches.
+func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
+	p, err := v.resolve(ctx, id, constraint, o)
+	if err != nil {
+		return nil, v.fail("resolve", "", "", err)
+	}
+	return p, nil
+}
+
+func (v *Vault) resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
+	matches, err := parseConstraint(constraint, o.Channel == string(plugin.Beta) || slices.Contains(v.opts.Policy.Channels, string(plugin.Beta)))
+	if err != nil {
+		return nil, err
+	}
+	publisher, name, ok := strings.Cut(id, "/")
+	if !ok || publisher == "" || name == "" || strings.Contains(name, "/") {
+		e := tuferr.New(protocol.CodeUsage, "%.100q is not the name of a plugin", id)
+		e.Hint = "give it as publisher/name"
+		return nil, e
+	}
+	listing, err := v.offered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var versions []string
+	var refused *Plugin
+	for i := range listing.Plugins {
+		p := &listing.Plugins[i]
+		if p.Publisher != publisher || p.Name != name {
+			continue
+		}
+		versions = append(versions, p.Version)
+		if !matches(p.Version) || !inChannel(p, o.Channel) {
+			continue
+		}
+		if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
+			return nil, err
+		}
+		if p.Denied == nil {
+			return p, nil
+		}
+		if refused == nil {
+			refused = p
+		}
+	}
+	return nil, v.noVersion(id, constraint, versions, refused, listing.Missing)
+}
+
+// noVersion is the error where no version of a plugin is left.
+func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plugin, missing []Missing) error {
+	if refused != nil {
+		e := refusal(refused.Denied)
+		e.Target = refused.Target
+		return e
+	}
+	if len(missing) > 0 {
+		// It might be there.
+		e := *tuferr.As(missing[0].Err)
+		e.Msg = fmt.Sprintf("%s cannot be looked for everywhere: %s", id, e.Msg)
+		return &e
+	}
+	e := tuferr.New(protocol.CodeNotFound, "no repository that answers for it lists %s", id)
+	e.Hint = "check the name; search shows what there is"
+	if len(versions) > 0 {
+		e = tuferr.New(protocol.CodeNotFound, "no version of %s matches %s", id, cmp.Or(constraint, "latest"))
+		e.Hint = fmt.Sprintf("there is: %s", strings.Join(versions[:min(len(versions), 10)], ", "))
+	}
+	return e
+}
+
+// parseConstraint returns what tells whether a version matches.
+func parseConstraint(constraint string, prereleases bool) (func(version string) bool, error) {
+	text := strings.TrimSpace(constraint)
+	if text == "" || text == "latest" {
+		return func(version string) bool { return prereleases || !plugin.IsPrerelease(version) }, nil
+	}
+	c, err := semver.NewConstraint(text)
+	if err != nil {
+		e := tuferr.New(protocol.CodeUsage, "%.100q is not a version constraint", constraint)
+		e.Hint = "give a version such as 1.2.3, a range such as ^1.2 or >=1.2, <2, or latest"
+		return nil, e
+	}
+	c.IncludePrerelease = prereleases
+	return func(version string) bool {
+		parsed, err := semver.StrictNewVersion(version)
+		return err == nil && c.Check(parsed)
+	}, nil
+}
+
+// inChannel says whether who follows a channel is offered the plugin.
+func inChannel(p *Plugin, channel string) bool {
+	return channel == "" || channel == string(plugin.Beta) || p.Channel == channel
+}
+
+func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {
+	listing, err := v.offered(ctx)
+	if err != nil {
+		return nil, v.fail(op, "", "", err)
+	}
+	all := listing.Plugins
+	listing.Plugins = []Plugin{}
+	var last *Plugin
+	for i := range all {
+		p := &all[i]
+		if o.Publisher != "" && p.Publisher != o.Publisher || !inChannel(p, o.Channel) || !wanted(p) {
+			continue
+		}
+		if p.Denied == nil {
+			if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
+				return nil, v.fail(op, "", "", err)
+			}
+		}
+		if p.Denied != nil && !o.Denied || o.Latest && last != nil && p.Name != "" && last.ID() == p.ID() {
+			continue
+		}
+		last = p
+		listing.Plugins = append(listing.Plugins, *p)
+	}
+	return listing, nil
+}
+
+// offered lists all repositories at the same time, and returns what they offer
+// together, before the policy.
+func (v *Vault) offered(ctx context.Context) (*Listing, error) {
+	lists := make([]offer, len(v.repos))
+	var wait sync.WaitGroup
+	for i, r := range v.repos {
+		wait.Go(func() {
+			lists[i].repo = r
+			list, err := r.client.List(ctx)
+			lists[i].take(list, err)
+			r.absent.note(err)
+		})
+	}
+	wait.Wait()
+	listing := &Listing{}
+	var failed []*answer
+	for i := range lists {
+		l := &lists[i]
+		if l.err == nil {
+			continue
+		}
+		failed = append(failed, &answer{repo: l.repo, err: l.err})
+		err := v.named(l.repo.name, l.err)
+		if !wholeCalls(l.err) {
+			v.emit(eventOf(l.repo.name, "", l.err))
+		}
+		listing.Missing = append(listing.Missing, Missing{Repository: l.repo.name, Reason: err.Error(), Err: err})
+	}
+	if len(failed) == len(lists) {
+		return nil, v.unanswered("", failed)
+	}
+	listing.Plugins = v.together(lists)
+	return listing, nil
+}
+
+// offer is what one repository lists.
+type offer struct {
+	repo  *repo
+	infos map[string]*hybrid.TargetInfo
+	err   error
+}
+
+func (l *offer) take(list []hybrid.TargetInfo, err error) {
+	l.err, l.infos = err, make(map[string]*hybrid.TargetInfo, len(list))
+	for i := range list {
+		l.infos[list[i].Name] = &list[i]
+	}
+}
+
+// together merges what repositories list as a search would find it, sorted.
+func (v *Vault) together(lists []offer) []Plugin {
+	byRepo := make(map[*repo]*offer, len(lists))
+	targets := map[string]bool{}
+	for i := range lists {
+		byRepo[lists[i].repo] = &lists[i]
+		for name := range lists[i].infos {
+			targets[name] = true
+		}
+	}
+	all := make([]Plugin, 0, len(targets))
+	for target := range targets {
+		if p := v.pick(target, byRepo); p != nil {
+			all = append(all, *p)
+		}
+	}
+	slices.SortFunc(all, func(a, b Plugin) int {
+		return cmp.Or(cmp.Compare(unnamed(&a), unnamed(&b)), cmp.Compare(a.Publisher, b.Publisher), cmp.Compare(a.Name, b.Name),
+			-plugin.Compare(a.Version, b.Version), cmp.Compare(a.Target, b.Target))
+	})
+	return all
+}
+
+// unnamed is 1 for what has no manifest, else 0.
+func unnamed(p *Plugin) int {
+	if p.Name == "" {
+		return 1
+	}
+	return 0
+}
+
+// pick finds a target in what has been listed, mapping by mapping, as search does
+// by asking. It is nil where no repository that answers for it lists it.
+func (v *Vault) pick(target string, lists map[*repo]*offer) *Plugin {
+	var unmet *Plugin
+	for i := range v.routes {
+		r := &v.routes[i]
+		if !r.matches(target) {
+			continue
+		}
+		var groups [][]*answer
+		var first *answer
+		for _, repo := range r.repos {
+			info := lists[repo].infos[target]
+			if info == nil {
+				continue
+			}
+			a := &answer{repo: repo, info: info}
+			if groups = join(groups, a); first == nil {
+				first = a
+			}
+			if g := largest(groups); len(g) >= r.threshold {
+				return merged(g)
+			}
+		}
+		if first != nil && unmet == nil {
+			unmet = describe(first.repo.name, first.info)
+			unmet.Denied = &policy.Denial{Rule: ruleThreshold, Message: fmt.Sprintf("%d repositories must agree on it", r.threshold),
+				Hint: "tell those who run the repositories"}
+		}
+		if r.terminating {
+			break
+		}
+	}
+	return unmet
+}
+
+func largest(groups [][]*answer) []*answer {
+	return slices.MaxFunc(groups, func(a, b []*answer) int { return len(a) - len(b) })
+}

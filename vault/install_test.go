@@ -1,0 +1,245 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
+)
+
+func TestInstallsInEveryMode(t *testing.T) {
+	for _, mode := range []hybrid.Mode{hybrid.ModeAuto, hybrid.ModeGo, hybrid.ModePython, hybrid.ModeDual} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "one", "two")
+			path := w.publish("one", tool("1.0.0"))
+			w.publish("two", tool("1.0.0"))
+			for _, edit := range []func(*Options){func(*Options) {}, mappings(Mapping{Paths: []string{"*"}, Repositories: w.names, Threshold: 2})} {
+				v := w.vault(func(o *Options) { o.Mode, o.Python = mode, pyenvtest.Python(t) }, edit)
+				p, err := v.PluginMetadata(t.Context(), path)
+				require.NoError(t, err)
+				require.Nil(t, p.Denied)
+				require.Equal(t, "1.0.0", p.Version)
+				r := w.install(v, tool("1.0.0"), InstallOptions{ExpectedHash: "sha256:" + tuftest.SHA256(tool("1.0.0").bytes())})
+				require.Equal(t, *p, r.Plugin)
+				w.refused(v, tool("2.0.0"), InstallOptions{}, hybrid.ErrNotFound)
+				e := w.refused(v, tool("2.0.0"), InstallOptions{ExpectedHash: "sha256:zz"}, hybrid.ErrUsage)
+				require.Equal(t, "download", e.Op)
+			}
+		})
+	}
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	off := w.vault(func(o *Options) { o.Mode = hybrid.ModeOff })
+	w.refused(off, tool("1.0.0"), InstallOptions{}, hybrid.ErrUsage)
+	_, err := off.Open(t.Context(), tool("1.0.0").path())
+	require.Error(t, err)
+}
+
+// Whatever the policy denies is denied before a byte is fetched.
+func TestPolicyDecidesBeforeAnythingIsFetched(t *testing.T) {
+	w := newWorld(t, "one")
+	r := tool("1.0.0")
+	beta := tool("2.0.0")
+	beta.channel = "beta"
+	yanked := tool("1.1.0")
+	yanked.yanked = "it bites"
+	w.publish("one", r, beta, yanked)
+	for name, c := range map[string]struct {
+		policy policy.Policy
+		r      release
+		rule   string
+	}{
+		"nothing is allowed unasked": {policy.Policy{}, r, "allow"},
+		"another publisher":          {policy.Policy{Allow: policy.Match{Publishers: []string{"initech"}}}, r, "allow"},
+		"denied by path":             {policy.Policy{Allow: policy.Match{Names: []string{"*"}}, Deny: policy.Match{Names: []string{"plugins/acme/*"}}}, r, "deny.names"},
+		"beta is not followed":       {policy.Policy{Allow: policy.Match{Names: []string{"*"}}}, beta, "channels"},
+		"withdrawn":                  {policy.Policy{Allow: policy.Match{Names: []string{"*"}}}, yanked, "yanked"},
+		"too large":                  {policy.Policy{Allow: policy.Match{Names: []string{"*"}}, MaxSize: 3}, r, "max_size"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.servers["one"].Forget()
+			v := w.vault(func(o *Options) { o.Policy = c.policy })
+			e := w.refused(v, c.r, InstallOptions{}, hybrid.ErrPolicyDenied)
+			require.Equal(t, c.rule, rule(t, e))
+			require.NotEmpty(t, e.Hint)
+			require.NotContains(t, w.servers["one"].Requests(), c.r.file())
+			require.Equal(t, c.rule, w.told(EventPolicyDenied).Evidence.Rule)
+			w.mu.Lock()
+			w.events = nil
+			w.mu.Unlock()
+		})
+	}
+	require.Contains(t, w.refused(w.vault(), yanked, InstallOptions{}, hybrid.ErrPolicyDenied).Error(), "it bites")
+}
+
+func TestNothingGoesBackUnasked(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("2.0.0"))
+	v := w.vault()
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	e := w.refused(v, tool("1.0.0"), InstallOptions{}, hybrid.ErrPolicyDenied)
+	require.Equal(t, "downgrade", rule(t, e))
+	require.Equal(t, "downgrade", rule(t, w.refused(w.vault(), tool("1.0.0"), InstallOptions{}, hybrid.ErrPolicyDenied)), "another process")
+
+	w.install(v, tool("1.0.0"), InstallOptions{AllowDowngrade: true})
+	ev := w.told(EventDowngrade)
+	require.Equal(t, []string{"2.0.0", "1.0.0"}, []string{ev.Evidence.From, ev.Evidence.To})
+	w.install(v, tool("1.0.0"), InstallOptions{})
+}
+
+func glass(w *world, r release, edit ...func(*BreakGlass)) InstallOptions {
+	b := &BreakGlass{Target: r.path(), SHA256: tuftest.SHA256(r.bytes()), By: "dana", Reason: "incident 7", Until: time.Now().Add(time.Hour)}
+	for _, f := range edit {
+		f(b)
+	}
+	if b.Confirm == "" {
+		b.Confirm = b.Phrase()
+	}
+	return InstallOptions{BreakGlass: b}
+}
+
+func TestBreakGlass(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	r := tool("1.0.0")
+	r.yanked = "it bites"
+	w.publish("one", r)
+	w.publish("two", r)
+	v := w.vault(func(o *Options) { o.Policy = policy.Policy{} })
+	for name, edit := range map[string]func(*BreakGlass){
+		"another target":      func(b *BreakGlass) { b.Target = "plugins/acme/other.1.0.0.tar.gz" },
+		"another hash's word": func(b *BreakGlass) { b.Confirm = "yes" },
+		"nobody":              func(b *BreakGlass) { b.By = " " },
+		"no reason":           func(b *BreakGlass) { b.Reason = "" },
+		"has ended":           func(b *BreakGlass) { b.Until = time.Now().Add(-time.Second) },
+		"ends too late":       func(b *BreakGlass) { b.Until = time.Now().Add(MaxBreakGlass + time.Minute) },
+		"too much grace":      func(b *BreakGlass) { b.ExpiryGrace = MaxExpiryGrace + 1 },
+		"negative grace":      func(b *BreakGlass) { b.ExpiryGrace = -1 },
+		"no hash":             func(b *BreakGlass) { b.SHA256 = "" },
+	} {
+		t.Run(name, func(t *testing.T) { w.refused(v, r, glass(w, r, edit), hybrid.ErrUsage) })
+	}
+	w.refused(v, r, InstallOptions{}, hybrid.ErrPolicyDenied)
+	w.install(v, r, glass(w, r))
+	e := w.told(EventBreakGlass)
+	require.Equal(t, hybrid.SeverityCritical, e.Severity)
+	require.Equal(t, []string{"dana", "incident 7", "allow"}, []string{e.Evidence.By, e.Evidence.Reason, e.Evidence.Rule})
+
+	// Expiry, within the grace alone.
+	w.repos["one"].Timestamp.Signed["expires"] = time.Now().UTC().Add(-time.Hour).Format("2006-01-02T15:04:05Z")
+	next := w.publish("one", tool("1.2.0"))
+	w.publish("two", tool("1.2.0"))
+	require.NotEmpty(t, next)
+	alone := w.vault(func(o *Options) { o.Repositories = o.Repositories[:1] })
+	w.refused(alone, tool("1.2.0"), glass(w, tool("1.2.0")), hybrid.ErrExpired)
+	w.refused(alone, tool("1.2.0"), glass(w, tool("1.2.0"), func(b *BreakGlass) { b.ExpiryGrace = time.Minute }), hybrid.ErrExpired)
+	agreeing := w.vault(mappings(Mapping{Paths: []string{"*"}, Repositories: w.names, Threshold: 2}))
+	w.refused(agreeing, tool("1.2.0"), InstallOptions{}, hybrid.ErrExpired)
+	grace := func(b *BreakGlass) { b.ExpiryGrace = 2 * time.Hour }
+	require.Equal(t, w.names, w.install(agreeing, tool("1.2.0"), glass(w, tool("1.2.0"), grace)).Agree)
+	w.install(alone, tool("1.2.0"), glass(w, tool("1.2.0"), grace))
+	w.refused(alone, tool("1.2.0"), InstallOptions{}, hybrid.ErrExpired)
+}
+
+// What a break-glass does not override.
+func TestBreakGlassOverridesNoVerdict(t *testing.T) {
+	r := tool("1.0.0")
+	for name, c := range map[string]struct {
+		family error
+		attack func(w *world)
+	}{
+		"forged metadata": {hybrid.ErrUnsigned, func(w *world) {
+			w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1)
+			w.repos["one"].Publish("targets")
+		}},
+		"forged bytes": {hybrid.ErrMismatch, func(w *world) {
+			w.servers["one"].On(r.file(), tuftest.Body([]byte(strings.ToUpper(string(r.bytes())))))
+		}},
+		"other bytes signed": {hybrid.ErrExpectedHash, func(w *world) {
+			other := r
+			other.content = "signed later"
+			w.publish("one", other)
+		}},
+		"rollback": {hybrid.ErrRollback, func(w *world) {
+			old := w.repos["one"].Files()
+			w.publish("one", tool("1.1.0"))
+			w.install(w.vault(), tool("1.1.0"), InstallOptions{})
+			w.repos["one"].SetFiles(old)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "one")
+			w.publish("one", r)
+			c.attack(w)
+			w.refused(w.vault(), r, glass(w, r, func(b *BreakGlass) { b.ExpiryGrace = time.Hour }), c.family)
+			w.told(EventRefused)
+			require.NotContains(t, w.codes(), string(EventBreakGlass))
+		})
+	}
+}
+
+// Two hundred downloads at the same time: each file is fetched once, in bounded
+// memory, from two repositories of which one is slow.
+func TestTwoHundredAtATime(t *testing.T) {
+	const files, callers, size = 20, 200, 1 << 20
+	w := newWorld(t, "one", "two")
+	var all []release
+	for i := range files {
+		r := release{publisher: "acme", name: fmt.Sprintf("tool%d", i), version: "1.0.0", content: strings.Repeat(string(rune('a'+i)), size)}
+		w.publish(w.names[i%2], r)
+		all = append(all, r)
+	}
+	v := w.vault(func(o *Options) {
+		o.RefreshInterval = time.Minute
+		o.Mappings = nil
+	})
+	var before, peak runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var wait sync.WaitGroup
+		for i := range callers {
+			wait.Go(func() {
+				r := all[i%files]
+				result, err := v.VerifyAndDownloadPlugin(context.Background(), r.path(), InstallOptions{})
+				if err != nil || result.Length != size {
+					t.Errorf("%s: %v", r.path(), err)
+				}
+			})
+		}
+		wait.Wait()
+	}()
+	var most uint64
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		case <-time.After(5 * time.Millisecond):
+			runtime.ReadMemStats(&peak)
+			most = max(most, peak.HeapInuse)
+		}
+	}
+	require.Less(t, int64(most)-int64(before.HeapInuse), int64(callers*size/2), "memory does not grow with the downloads")
+	for i, r := range all {
+		n := 0
+		for _, asked := range w.servers[w.names[i%2]].Requests() {
+			if asked == r.file() {
+				n++
+			}
+		}
+		require.Equal(t, 1, n, r.path())
+	}
+}

@@ -1,0 +1,136 @@
+package vault
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
+)
+
+// opened opens a plugin and wants its very bytes.
+func (w *world) opened(v *Vault, r release) *Opened {
+	w.t.Helper()
+	o, err := v.Open(w.t.Context(), r.path())
+	require.NoError(w.t, err)
+	got, err := io.ReadAll(o.Reader())
+	require.NoError(w.t, err)
+	require.Equal(w.t, string(r.bytes()), string(got))
+	require.NoError(w.t, o.Close())
+	return o
+}
+
+func TestOpenHandsOutWhatWasInstalled(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("2.0.0"))
+	v := w.vault()
+	require.ErrorIs(t, errOf(v.Open(t.Context(), tool("1.0.0").path())), hybrid.ErrNotFound, "not installed")
+	result := w.install(v, tool("1.0.0"), InstallOptions{})
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	o := w.opened(v, tool("1.0.0"))
+	require.NoError(t, o.RunsOn)
+	require.Equal(t, "1.0.0", o.Version)
+
+	// Whoever may write to the cache cannot swap what was opened, or is found out.
+	held, err := v.Open(t.Context(), tool("1.0.0").path())
+	require.NoError(t, err)
+	defer held.Close()
+	require.NoError(t, os.Chmod(result.Path, 0o600))
+	require.NoError(t, os.WriteFile(result.Path, []byte("swapped"), 0o600))
+	got, err := io.ReadAll(held.Reader())
+	require.NoError(t, err)
+	require.Equal(t, string(tool("1.0.0").bytes()), string(got))
+	_, err = v.Open(t.Context(), tool("1.0.0").path())
+	require.ErrorIs(t, err, hybrid.ErrLocal)
+	require.ErrorContains(t, err, "install it again")
+	w.install(v, tool("1.0.0"), InstallOptions{AllowDowngrade: true})
+	w.opened(v, tool("1.0.0"))
+}
+
+// Installed plugins go on running, new ones are not installed, and both say why.
+func TestRunsOnWhenMetadataCannotBeVerified(t *testing.T) {
+	for name, c := range map[string]struct {
+		family error
+		happen func(w *world)
+		now    time.Duration
+	}{
+		"expired":     {hybrid.ErrExpired, func(*world) {}, 100 * 365 * 24 * time.Hour},
+		"unreachable": {hybrid.ErrTransport, func(w *world) { w.servers["one"].Close() }, 48 * time.Hour},
+		"forged": {hybrid.ErrUnsigned, func(w *world) {
+			w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1)
+			w.repos["one"].Publish("targets")
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "one")
+			w.publish("one", tool("1.0.0"))
+			w.install(w.vault(), tool("1.0.0"), InstallOptions{})
+			w.publish("one", tool("2.0.0"))
+			c.happen(w)
+			v := w.vault(func(o *Options) { o.Now = func() time.Time { return time.Now().Add(c.now) } })
+			o := w.opened(v, tool("1.0.0"))
+			require.ErrorIs(t, o.RunsOn, c.family)
+			require.Contains(t, w.told(EventRunsOn).Message, "runs on what was verified on ")
+			w.refused(v, tool("2.0.0"), InstallOptions{}, c.family)
+		})
+	}
+}
+
+// What verified metadata or the policy takes back is not opened.
+func TestOpenObeysWhatIsVerified(t *testing.T) {
+	for name, c := range map[string]struct {
+		family error
+		happen func(w *world)
+		edit   func(o *Options)
+	}{
+		"withdrawn": {hybrid.ErrPolicyDenied, func(w *world) {
+			r := tool("1.0.0")
+			r.yanked = "it bites"
+			w.publish("one", r)
+		}, nil},
+		"removed": {hybrid.ErrNotFound, func(w *world) {
+			w.repos["one"].Targets.Signed["targets"] = tuftest.Map{}
+			w.repos["one"].Publish("targets")
+		}, nil},
+		"other bytes": {hybrid.ErrMismatch, func(w *world) {
+			r := tool("1.0.0")
+			r.content = "signed later"
+			w.publish("one", r)
+		}, nil},
+		"denied now": {hybrid.ErrPolicyDenied, func(*world) {}, func(o *Options) { o.Policy = policy.Policy{} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "one")
+			w.publish("one", tool("1.0.0"))
+			w.install(w.vault(), tool("1.0.0"), InstallOptions{})
+			c.happen(w)
+			edit := c.edit
+			if edit == nil {
+				edit = func(*Options) {}
+			}
+			_, err := w.vault(edit).Open(t.Context(), tool("1.0.0").path())
+			require.ErrorIs(t, err, c.family)
+		})
+	}
+}
+
+// The record of what is installed is never silently forgotten: it is what stands
+// against a downgrade.
+func TestADamagedRecordIsNotForgotten(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("2.0.0"))
+	v := w.vault()
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	files, err := filepath.Glob(filepath.Join(w.dir, "metadata", recordsName, "*.json"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	require.NoError(t, os.WriteFile(files[0], []byte("{"), 0o600))
+	e := w.refused(v, tool("1.0.0"), InstallOptions{}, hybrid.ErrLocal)
+	require.Equal(t, files[0], e.Path)
+}

@@ -1,0 +1,42 @@
+package vault
+
+import (
+	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+)
+
+// route is a [Mapping] with the repositories that it names.
+type route struct {
+	paths       []string
+	repos       []*repo
+	threshold   int
+	terminating bool
+}
+
+// newRoutes turns the mappings, which have been checked, into routes.
+func (v *Vault) newRoutes() []route {
+	if len(v.opts.Mappings) == 0 {
+		return []route{{paths: []string{everyPath}, repos: v.repos, threshold: 1}}
+	}
+	var routes []route
+	for _, m := range v.opts.Mappings {
+		r := route{paths: m.Paths, threshold: max(1, m.Threshold), terminating: m.Terminating}
+		for _, name := range m.Repositories {
+			r.repos = append(r.repos, v.byName[name])
+		}
+		routes = append(routes, r)
+	}
+	return routes
+}
+
+// everyPath is the pattern that matches every target path, also one of several
+// parts (TAP 4).
+const everyPath = "*"
+
+func (r *route) matches(target string) bool {
+	for _, pattern := range r.paths {
+		if pattern == everyPath || delegation.Match(pattern, target) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,259 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// answer is what one repository said about a target.
+type answer struct {
+	repo *repo
+	// info is what its verified metadata says; nil if it could not say, or does not
+	// list the target.
+	info *hybrid.TargetInfo
+	// result is there when the target was brought at once.
+	result *hybrid.Result
+	err    error
+}
+
+// final says that no other repository may answer instead: this one lists the
+// target and what followed failed, or nobody should be asked.
+func (a *answer) final() bool {
+	class := tuferr.ClassOf(a.err)
+	return a.err == nil || a.info != nil || class == protocol.ClassUsage || class == protocol.ClassCancelled ||
+		tuferr.CodeOf(a.err) == protocol.CodeExpectedHash
+}
+
+// ask asks one repository about a target.
+type ask func(ctx context.Context, r *repo) *answer
+
+// search asks the repositories that answer for a target, mapping by mapping (TAP
+// 4). The answers agree, and are as many as the threshold of their mapping; the
+// first one is that of the repository that goes before the others. alone is asked
+// where one repository is enough, and may bring the target; several where more
+// have to agree.
+func (v *Vault) search(ctx context.Context, target string, alone, several ask) ([]*answer, error) {
+	var failed []*answer
+	var unmet error
+	matched := false
+	for i := range v.routes {
+		r := &v.routes[i]
+		if !r.matches(target) {
+			continue
+		}
+		matched = true
+		var agreed []*answer
+		var err error
+		if r.threshold == 1 {
+			agreed = v.first(ctx, r, target, alone, &failed)
+		} else {
+			agreed, err = v.consensus(ctx, r, target, several, &failed)
+		}
+		if agreed != nil && agreed[0].err != nil {
+			return nil, v.withTarget(target, v.named(agreed[0].repo.name, agreed[0].err))
+		}
+		if agreed != nil {
+			return agreed, nil
+		}
+		if unmet == nil {
+			unmet = err
+		}
+		if r.terminating {
+			break
+		}
+	}
+	switch {
+	case unmet != nil:
+		return nil, unmet
+	case matched:
+		return nil, v.unanswered(target, failed)
+	}
+	e := tuferr.New(protocol.CodeNotFound, "no mapping says which repository answers for this target")
+	e.Target, e.Hint = target, "check the name, or add a mapping for it"
+	return nil, e
+}
+
+// first returns the answer of the first repository that lists the target, or that
+// must be the last one asked. Those that could not be reached a moment ago are
+// asked when nobody else answers.
+func (v *Vault) first(ctx context.Context, r *route, target string, alone ask, failed *[]*answer) []*answer {
+	var order, later []*repo
+	for _, repo := range r.repos {
+		if repo.absent.why() != nil {
+			later = append(later, repo)
+		} else {
+			order = append(order, repo)
+		}
+	}
+	for _, repo := range append(order, later...) {
+		a := v.put(ctx, repo, target, alone)
+		if a.final() {
+			return []*answer{a}
+		}
+		*failed = append(*failed, a)
+	}
+	return nil
+}
+
+// put asks one repository, and notes whether it could be reached. It raises the
+// events of what failed there; that nobody lists the target, that the policy
+// denies it, or that the caller gave up is the whole call's.
+func (v *Vault) put(ctx context.Context, r *repo, target string, ask ask) *answer {
+	a := ask(ctx, r)
+	a.repo = r
+	r.absent.note(a.err)
+	if !wholeCalls(a.err) {
+		v.emit(eventOf(r.name, target, a.err))
+	}
+	return a
+}
+
+// wholeCalls says whether an error is the answer to a call, and not one
+// repository's trouble.
+func wholeCalls(err error) bool {
+	class := tuferr.ClassOf(err)
+	return class == "" || class == protocol.ClassNotFound || class == protocol.ClassCancelled || tuferr.CodeOf(err) == protocol.CodePolicyDenied
+}
+
+// consensus asks all repositories of a mapping at the same time, and returns as
+// many answers as must agree on length and hashes. The error says why there are
+// none, unless nobody lists the target.
+func (v *Vault) consensus(ctx context.Context, r *route, target string, several ask, failed *[]*answer) ([]*answer, error) {
+	all := make([]*answer, len(r.repos))
+	var wait sync.WaitGroup
+	for i, repo := range r.repos {
+		wait.Go(func() { all[i] = v.put(ctx, repo, target, several) })
+	}
+	wait.Wait()
+	var groups [][]*answer
+	var could, listed []*answer
+	for _, a := range all {
+		switch {
+		case a.err == nil:
+			listed = append(listed, a)
+			groups = join(groups, a)
+		case tuferr.ClassOf(a.err) == protocol.ClassCancelled || tuferr.ClassOf(a.err) == protocol.ClassUsage:
+			return []*answer{a}, nil
+		case tuferr.ClassOf(a.err) != protocol.ClassNotFound:
+			could = append(could, a)
+		}
+	}
+	for _, g := range groups {
+		if len(g) >= r.threshold {
+			return g, nil
+		}
+	}
+	for _, a := range all {
+		if a.err != nil {
+			*failed = append(*failed, a)
+		}
+	}
+	if len(listed) == 0 {
+		return nil, nil
+	}
+	if len(could) > 0 && len(groups) == 1 {
+		// Those that could not say might agree.
+		return nil, v.unanswered(target, could)
+	}
+	return nil, v.unmet(target, r, all, len(groups) > 1)
+}
+
+// join puts an answer into the group that it agrees with.
+func join(groups [][]*answer, a *answer) [][]*answer {
+	for i, g := range groups {
+		if agree(g[0].info, a.info) {
+			groups[i] = append(g, a)
+			return groups
+		}
+	}
+	return append(groups, []*answer{a})
+}
+
+// agree says whether two repositories sign the same length and hashes: every
+// algorithm that both know, and one at least.
+func agree(a, b *hybrid.TargetInfo) bool {
+	common := false
+	for algorithm, digest := range a.Hashes {
+		if other, ok := b.Hashes[algorithm]; ok {
+			if other != digest {
+				return false
+			}
+			common = true
+		}
+	}
+	return common && a.Length == b.Length
+}
+
+// unmet is the denial where too few repositories agree.
+func (v *Vault) unmet(target string, r *route, all []*answer, conflict bool) error {
+	var said []string
+	for _, a := range all {
+		what := "does not list it"
+		if a.err == nil {
+			what = fmt.Sprintf("signs %d bytes, %s", a.info.Length, digestOf(a.info.Hashes))
+		} else if tuferr.ClassOf(a.err) != protocol.ClassNotFound {
+			what = "could not be asked"
+		}
+		said = append(said, a.repo.name+" "+what)
+	}
+	e := denied(ruleThreshold, fmt.Sprintf("%d repositories must agree on this target: %s", r.threshold, strings.Join(said, "; ")),
+		"tell those who run the repositories; nothing was fetched")
+	e.Target = target
+	if conflict {
+		ev := eventOf("", target, e)
+		ev.Code, ev.Severity = EventConflict, hybrid.SeverityCritical
+		v.emit(ev)
+	}
+	return e
+}
+
+// ruleThreshold is the rule by which too few repositories agree.
+const ruleThreshold = "mappings.threshold"
+
+// digestOf is the SHA-256, or whatever hash there is.
+func digestOf(hashes map[string]string) string {
+	if h, ok := hashes["sha256"]; ok {
+		return "sha256:" + h
+	}
+	for algorithm, h := range hashes {
+		return algorithm + ":" + h
+	}
+	return "no hash"
+}
+
+// gravity orders the classes of errors: the first one is what several
+// repositories together failed with.
+var gravity = []protocol.Class{
+	protocol.ClassVerdict, protocol.ClassFault, protocol.ClassLocal, protocol.ClassTransport, protocol.ClassNotFound,
+}
+
+// unanswered is the error where no repository answered: the gravest, with the
+// others as its causes.
+func (v *Vault) unanswered(target string, failed []*answer) error {
+	errs := make([]*hybrid.Error, len(failed))
+	for i, a := range failed {
+		errs[i] = v.named(a.repo.name, a.err)
+	}
+	slices.SortStableFunc(errs, func(a, b *hybrid.Error) int {
+		return slices.Index(gravity, a.Class()) - slices.Index(gravity, b.Class())
+	})
+	worst := errs[0]
+	for _, e := range errs[1:] {
+		worst.Causes = append(worst.Causes, e)
+	}
+	return v.withTarget(target, worst)
+}
+
+func (v *Vault) withTarget(target string, e *hybrid.Error) *hybrid.Error {
+	if e.Target == "" {
+		e.Target = target
+	}
+	return e
+}
