@@ -67,6 +67,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/webserver":  {"/repository", "/hybrid", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf"},
 		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper"},
 		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
+		"./vault/policy":        {"/hybrid", "/repository", "/cmd/", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf", "jsonschema"},
 	} {
 		for _, dep := range deps(t, pkg) {
 			for _, f := range forbidden {
