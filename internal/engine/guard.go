@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,14 +84,8 @@ func recovered(ctx context.Context, e Engine, op *Operation) (out *Outcome, err 
 	return e.Run(ctx, op)
 }
 
-// Cancelled returns the error for a context that has ended: cancelled or timeout.
-func Cancelled(ctx context.Context) error {
-	code := protocol.CodeCancelled
-	if ctx.Err() == context.DeadlineExceeded {
-		code = protocol.CodeTimeout
-	}
-	return tuferr.New(code, "%w", fmt.Errorf("stopped by the caller: %w", ctx.Err()))
-}
+// Cancelled is [tuferr.Cancelled].
+func Cancelled(ctx context.Context) error { return tuferr.Cancelled(ctx) }
 
 // stopwatch is a timer that can be held.
 type stopwatch struct {

@@ -28,3 +28,17 @@ func IsPath(path string) (publisher string, ok bool) {
 	}
 	return "", false
 }
+
+// CheckIdentity tells whether the three are such that [Path] of them is the path
+// of a plugin. The error is a [*ManifestError].
+func CheckIdentity(publisher, name, version string) error {
+	f := fieldReader{}
+	for _, c := range []struct{ field, problem string }{
+		{"publisher", isPublisher(publisher)}, {"name", isName(name)}, {"version", isVersion(version)},
+	} {
+		if c.problem != "" {
+			f.fail(c.field, c.problem)
+		}
+	}
+	return f.err
+}

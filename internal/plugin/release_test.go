@@ -81,3 +81,15 @@ func TestLatest(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckIdentity(t *testing.T) {
+	require.NoError(t, CheckIdentity("acme", "hello.world", "1.0.0-rc.1"))
+	for field, s := range map[string][3]string{
+		"publisher": {"root", "hello", "1.0.0"}, "name": {"acme", "Hello", "1.0.0"}, "version": {"acme", "hello", "1.0"},
+	} {
+		var e *ManifestError
+		require.ErrorAs(t, CheckIdentity(s[0], s[1], s[2]), &e)
+		require.Equal(t, field, e.Field)
+	}
+	require.Error(t, CheckIdentity("", "", ""))
+}

@@ -3,6 +3,7 @@
 package tuferr
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,6 +48,15 @@ type Error struct {
 func New(code protocol.Code, format string, args ...any) *Error {
 	e := fmt.Errorf(format, args...)
 	return &Error{Code: code, Msg: e.Error(), Err: errors.Unwrap(e)}
+}
+
+// Cancelled returns the error for a context that has ended: cancelled or timeout.
+func Cancelled(ctx context.Context) error {
+	code := protocol.CodeCancelled
+	if ctx.Err() == context.DeadlineExceeded {
+		code = protocol.CodeTimeout
+	}
+	return New(code, "%w", fmt.Errorf("stopped by the caller: %w", ctx.Err()))
 }
 
 // Error says what, where, why and what to do, in one line.

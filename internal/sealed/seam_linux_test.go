@@ -1,0 +1,5 @@
+package sealed
+
+import "syscall"
+
+var errNoMemory error = syscall.ENOSYS

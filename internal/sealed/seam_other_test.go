@@ -1,0 +1,7 @@
+//go:build !linux
+
+package sealed
+
+import "errors"
+
+var errNoMemory = errors.ErrUnsupported
