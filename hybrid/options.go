@@ -40,7 +40,7 @@ const (
 	DefaultMaxDownloads    = targets.DefaultMaxDownloads
 )
 
-// HTTPOptions configure the HTTP stack: deadlines, retries, credentials.
+// HTTPOptions configure the HTTP stack: deadlines, retries, credentials, limits.
 type HTTPOptions = transport.Options
 
 // Limits bound metadata files before anything in them is believed.
@@ -91,11 +91,12 @@ type Options struct {
 	// delegated roles visited in search of one target.
 	MaxRoots, MaxRoles int
 	// MaxDownloads bounds the targets that are fetched at the same time; others
-	// wait for their turn.
+	// wait for their turn, HTTP.MaxWaiting at most: one more is ErrBusy at once.
 	MaxDownloads int
 	// Limits bound metadata files.
 	Limits Limits
-	// HTTP configures the HTTP stack.
+	// HTTP configures the HTTP stack. Its limits are this client's, and so one
+	// repository's: they are not shared with other clients.
 	HTTP HTTPOptions
 
 	// Logger gets what is worth debugging; nil means none.

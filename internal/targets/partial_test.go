@@ -157,10 +157,10 @@ func TestLeavingSweeps(t *testing.T) {
 }
 
 func TestDownloadsAreBounded(t *testing.T) {
-	_, err := Open(t.TempDir(), -1)
+	_, err := Open(t.TempDir(), -1, 0)
 	require.Error(t, err)
 	const bound, all = 2, 6
-	c, err := Open(t.TempDir(), bound)
+	c, err := Open(t.TempDir(), bound, 0)
 	require.NoError(t, err)
 	started, release, results := make(chan int, all), make(chan struct{}), make(chan error, all)
 	fetch := func(ctx context.Context, i int) {

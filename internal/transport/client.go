@@ -35,6 +35,7 @@ type Client struct {
 	// plain has no credentials; secret is the same transport with the client
 	// certificate, or plain itself when there is none.
 	plain, secret *http.Transport
+	limits        *limits
 	// roundTrip is what the latest connection measured, in nanoseconds.
 	roundTrip atomic.Int64
 }
@@ -53,6 +54,9 @@ type Request struct {
 	// first answer does not come at once: whoever has a guess at what will be asked
 	// for next may act on it. It is not called when the answer came at once.
 	Late func()
+	// Guess says that the answer may never be needed: the request is made only if
+	// the limits leave room for others too, and else fails at once with code busy.
+	Guess bool
 }
 
 // Sink takes the body of a streamed file.
@@ -69,7 +73,7 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, plain: newTransport(o, nil)}
+	c := &Client{opts: o, plain: newTransport(o, nil), limits: newLimits(o)}
 	c.secret = c.plain
 	if o.ClientCertificate != nil {
 		c.secret = newTransport(o, o.ClientCertificate)
@@ -119,9 +123,10 @@ func (c *Client) Close() {
 }
 
 // Get returns the whole body of a file. Every error is a *tuferr.Error: of class
-// transport when the repository did not give the file, endless_data when it has
-// more than req.Limit bytes, cancelled or timeout when ctx ended, and usage for
-// a URL that cannot be asked.
+// transport when the repository did not give the file, busy among them when it
+// was not asked because of our own limits, endless_data when it has more than
+// req.Limit bytes, cancelled or timeout when ctx ended, and usage for a URL that
+// cannot be asked.
 func (c *Client) Get(ctx context.Context, req Request) ([]byte, error) {
 	req.ETag = ""
 	raw, _, err := c.GetIfChanged(ctx, req)
@@ -159,26 +164,22 @@ func (c *Client) run(ctx context.Context, req Request, total time.Duration, sink
 	if req.Limit < 0 {
 		return 0, tuferr.New(protocol.CodeUsage, "the size limit of a request is negative")
 	}
-	timed := ctx
+	e := &errand{caller: ctx, timed: ctx, guess: req.Guess, late: req.Late, unwatch: func() {}}
 	if total > 0 {
 		var cancel context.CancelFunc
-		timed, cancel = context.WithTimeoutCause(ctx, total, errTotal)
+		e.timed, cancel = context.WithTimeoutCause(ctx, total, errTotal)
 		defer cancel()
 	}
-	if req.Late != nil {
-		var end func()
-		timed, end = watched(timed, &c.roundTrip, req.Late)
-		defer end()
-	}
+	defer func() { e.unwatch() }()
 	for attempt := 1; ; attempt++ {
-		n, f := c.attempt(ctx, timed, u, req.Limit, sink, attempt > 1)
+		n, f := c.attempt(e, u, req.Limit, sink, attempt > 1)
 		c.opts.Logger.DebugContext(ctx, "request", "url", redact(u), "role", req.Role,
 			"attempt", attempt, "bytes", n, "failure", f)
 		if f == nil {
 			return n, nil
 		}
-		if attempt >= c.opts.Attempts || !f.retry || !c.pause(timed, attempt, f.after) {
-			return 0, f.typed(ctx, u, req.Role, attempt)
+		if attempt >= c.opts.Attempts || !f.retry || !c.pause(e.timed, attempt, f.after) {
+			return 0, e.blame(f, total).typed(ctx, u, req.Role, attempt)
 		}
 	}
 }
