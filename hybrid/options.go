@@ -53,6 +53,11 @@ type Options struct {
 	// RepositoryURL is the repository: metadata lies below its /metadata/,
 	// targets below its /targets/. MetadataURL and TargetsURL override either.
 	RepositoryURL, MetadataURL, TargetsURL string
+	// RepositoryDir is a repository in a directory of this machine, instead of a URL:
+	// metadata lies below its metadata/, targets below its targets/. Everything holds
+	// as if it were served, but that what cannot be read is ErrLocal. Symbolic links
+	// that lead out of it are refused.
+	RepositoryDir string
 	// MetadataDir is the trust store, CacheDir where verified targets lie. Both
 	// are made when needed and may be shared by any number of processes.
 	MetadataDir, CacheDir string
@@ -111,7 +116,9 @@ type Options struct {
 
 // withDefaults fills in the environment and the defaults and checks the rest.
 func (o Options) withDefaults() (Options, error) {
-	fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
+	if err := o.locate(); err != nil {
+		return o, err
+	}
 	fromEnv(&o.MetadataDir, EnvMetadataDir, DefaultMetadataDir)
 	fromEnv(&o.CacheDir, EnvCacheDir, DefaultCacheDir)
 	mode := string(o.Mode)
@@ -119,15 +126,6 @@ func (o Options) withDefaults() (Options, error) {
 	var err error
 	if o.Mode, err = ParseMode(mode); err != nil {
 		return o, err
-	}
-	base := strings.TrimSuffix(o.RepositoryURL, "/")
-	setDefault(&o.MetadataURL, base+"/metadata")
-	setDefault(&o.TargetsURL, base+"/targets")
-	for _, u := range []*string{&o.MetadataURL, &o.TargetsURL} {
-		if err := checkURL(*u); err != nil {
-			return o, err
-		}
-		*u = strings.TrimSuffix(*u, "/")
 	}
 	setDefault(&o.EngineTimeout, DefaultEngineTimeout)
 	setDefault(&o.BreakerFailures, DefaultBreakerFailures)
@@ -147,6 +145,41 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Root = bytes.Clone(o.Root)
 	return o, nil
+}
+
+// locate fills in and checks where metadata and targets lie.
+func (o *Options) locate() error {
+	if o.RepositoryDir != "" {
+		if o.RepositoryURL != "" || o.MetadataURL != "" || o.TargetsURL != "" {
+			return tuferr.New(protocol.CodeUsage, "options: RepositoryDir takes the place of RepositoryURL, MetadataURL and TargetsURL; give one or the other")
+		}
+		base, err := transport.DirURL(o.RepositoryDir)
+		o.MetadataURL, o.TargetsURL = base+"/metadata", base+"/targets"
+		return err
+	}
+	fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
+	base := strings.TrimSuffix(o.RepositoryURL, "/")
+	setDefault(&o.MetadataURL, base+"/metadata")
+	setDefault(&o.TargetsURL, base+"/targets")
+	for _, u := range []*string{&o.MetadataURL, &o.TargetsURL} {
+		if err := checkURL(*u); err != nil {
+			return err
+		}
+		*u = strings.TrimSuffix(*u, "/")
+	}
+	return nil
+}
+
+// transport makes the client that asks there.
+func (o *Options) transport() (*transport.Client, error) {
+	h := o.HTTP
+	if h.Logger == nil {
+		h.Logger = o.Logger
+	}
+	if o.RepositoryDir != "" {
+		return transport.NewDir(o.RepositoryDir, h)
+	}
+	return transport.New(h)
 }
 
 func fromEnv(field *string, name, otherwise string) {

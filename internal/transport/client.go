@@ -28,21 +28,24 @@ import (
 // maxHeaderBytes bounds the header of an answer.
 const maxHeaderBytes = 64 << 10
 
-// Client asks repositories for files. It keeps connections open between
+// Client asks a repository for files. It keeps connections open between
 // requests and is safe for concurrent use.
 type Client struct {
 	opts Options
 	// plain has no credentials; secret is the same transport with the client
 	// certificate, or plain itself when there is none.
-	plain, secret *http.Transport
+	plain, secret http.RoundTripper
 	limits        *limits
+	// unusable says why a URL cannot be asked, or nothing.
+	unusable func(*url.URL) string
 	// roundTrip is what the latest connection measured, in nanoseconds.
 	roundTrip atomic.Int64
 }
 
 // Request names one file.
 type Request struct {
-	// URL is where the file lies: http or https, without user name or fragment.
+	// URL is where the file lies: http or https, without user name or fragment; for
+	// a client of a directory one below its [DirURL].
 	URL string
 	// Role is the TUF role the file belongs to, for errors; empty for a target.
 	Role string
@@ -73,7 +76,7 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, plain: newTransport(o, nil), limits: newLimits(o)}
+	c := &Client{opts: o, plain: newTransport(o, nil), limits: newLimits(o), unusable: unusable}
 	c.secret = c.plain
 	if o.ClientCertificate != nil {
 		c.secret = newTransport(o, o.ClientCertificate)
@@ -118,8 +121,11 @@ func proxy(r *http.Request) (*url.URL, error) {
 
 // Close closes idle connections. Requests under way go on.
 func (c *Client) Close() {
-	c.plain.CloseIdleConnections()
-	c.secret.CloseIdleConnections()
+	for _, t := range []http.RoundTripper{c.plain, c.secret} {
+		if t, ok := t.(*http.Transport); ok {
+			t.CloseIdleConnections()
+		}
+	}
 }
 
 // Get returns the whole body of a file. Every error is a *tuferr.Error: of class
@@ -157,7 +163,7 @@ func (c *Client) Stream(ctx context.Context, req Request, sink Sink) (int64, err
 
 // run makes attempts until one succeeds or no other may be made.
 func (c *Client) run(ctx context.Context, req Request, total time.Duration, sink Sink) (int64, error) {
-	u, err := parse(req.URL)
+	u, err := parse(req.URL, c.unusable)
 	if err != nil {
 		return 0, err
 	}
