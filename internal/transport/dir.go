@@ -138,7 +138,10 @@ func (d *directory) open(u *url.URL) (*os.File, int64, error) {
 		return nil, 0, fs.ErrNotExist
 	}
 	if err == nil {
-		return nil, 0, &dirError{path: path, code: protocol.CodeLocalIO, msg: path + " is not a regular file"}
+		return nil, 0, &dirError{
+			path: path, code: protocol.CodeLocalIO, msg: path + " is not a regular file",
+			hint: "put the file itself there",
+		}
 	}
 	return nil, 0, unreadable(path, err)
 }

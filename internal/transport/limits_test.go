@@ -293,7 +293,9 @@ func TestABodyThatCannotComeInTime(t *testing.T) {
 
 // TestBodiesNobodyWantsCount: what is thrown away has come all the same.
 func TestBodiesNobodyWantsCount(t *testing.T) {
-	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat("x", 99), http.StatusNotFound) })
+	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, strings.Repeat("x", 99), http.StatusNotFound)
+	})
 	c := newClient(t, Options{BytesPerSecond: 1000})
 	refused(t, c, url, protocol.CodeHTTPStatus)
 	require.Less(t, c.limits.bytes.Tokens(), 1000.0)
