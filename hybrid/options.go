@@ -55,8 +55,9 @@ type Options struct {
 	RepositoryURL, MetadataURL, TargetsURL string
 	// RepositoryDir is a repository in a directory of this machine, instead of a URL:
 	// metadata lies below its metadata/, targets below its targets/. Everything holds
-	// as if it were served, but that what cannot be read is ErrLocal. Symbolic links
-	// that lead out of it are refused.
+	// as if it were served, but that what cannot be read is ErrLocal, and nothing
+	// stands in for it. Symbolic links that lead out of it are refused. The
+	// environment's URL does not apply.
 	RepositoryDir string
 	// MetadataDir is the trust store, CacheDir where verified targets lie. Both
 	// are made when needed and may be shared by any number of processes.
@@ -96,7 +97,8 @@ type Options struct {
 	// delegated roles visited in search of one target.
 	MaxRoots, MaxRoles int
 	// MaxDownloads bounds the targets that are fetched at the same time; others
-	// wait for their turn, HTTP.MaxWaiting at most: one more is ErrBusy at once.
+	// wait for their turn, HTTP.MaxWaiting at most: one more is ErrBusy at once. Each
+	// is one of HTTP.MaxRequests, which should be more, so that metadata has its turn.
 	MaxDownloads int
 	// Limits bound metadata files.
 	Limits Limits
