@@ -63,11 +63,7 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	httpOptions := o.HTTP
-	if httpOptions.Logger == nil {
-		httpOptions.Logger = o.Logger
-	}
-	hc, err := transport.New(httpOptions)
+	hc, err := o.transport()
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,11 @@
 //	defer c.Shutdown(context.Background())
 //	plugin, err := c.VerifyAndDownloadPlugin(ctx, "plugins/acme/hello.1.0.0.tar.gz", hybrid.DownloadOptions{})
 //
+// A client talks to one repository, behind a URL or in a directory of this machine
+// ([Options].RepositoryDir). How much it asks of it at a time and in a second is
+// bounded by [Options].HTTP; other clients, of other repositories, are not held up
+// when those bounds are reached.
+//
 // # Modes
 //
 //	auto    go-tuf verifies; when it cannot do its work, python-tuf does (default)
@@ -51,7 +56,8 @@
 //	ErrNotFound   verified metadata does not list the target: check the name
 //	ErrTransport  the repository could not be asked: try again later
 //	ErrStale      offline for longer than MaxMetadataAge
-//	ErrBusy       Options.HTTP bounds what waits for the repository: try again later
+//	ErrBusy       Options.HTTP bounds what waits for the repository: try again later.
+//	              The repository is not to blame, and nothing stands in for it
 //	ErrLocal      a directory, lock or trusted root of this machine is in the way
 //	ErrFault      no engine could do its work: see Status, and doctor of ragnos-tuf.
 //	              In dual mode a missing python-tuf is one

@@ -101,7 +101,7 @@ func (c *Client) openCache() (*targets.Cache, error) {
 	if cache := c.cache.Load(); cache != nil {
 		return cache, nil
 	}
-	cache, err := targets.Open(c.opts.CacheDir, c.opts.MaxDownloads)
+	cache, err := targets.Open(c.opts.CacheDir, c.opts.MaxDownloads, c.opts.HTTP.MaxWaiting)
 	if err == nil {
 		c.cache.Store(cache)
 	}

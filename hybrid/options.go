@@ -40,7 +40,7 @@ const (
 	DefaultMaxDownloads    = targets.DefaultMaxDownloads
 )
 
-// HTTPOptions configure the HTTP stack: deadlines, retries, credentials.
+// HTTPOptions configure the HTTP stack: deadlines, retries, credentials, limits.
 type HTTPOptions = transport.Options
 
 // Limits bound metadata files before anything in them is believed.
@@ -53,6 +53,12 @@ type Options struct {
 	// RepositoryURL is the repository: metadata lies below its /metadata/,
 	// targets below its /targets/. MetadataURL and TargetsURL override either.
 	RepositoryURL, MetadataURL, TargetsURL string
+	// RepositoryDir is a repository in a directory of this machine, instead of a URL:
+	// metadata lies below its metadata/, targets below its targets/. Everything holds
+	// as if it were served, but that what cannot be read is ErrLocal, and nothing
+	// stands in for it. Symbolic links that lead out of it are refused. The
+	// environment's URL does not apply.
+	RepositoryDir string
 	// MetadataDir is the trust store, CacheDir where verified targets lie. Both
 	// are made when needed and may be shared by any number of processes.
 	MetadataDir, CacheDir string
@@ -91,11 +97,13 @@ type Options struct {
 	// delegated roles visited in search of one target.
 	MaxRoots, MaxRoles int
 	// MaxDownloads bounds the targets that are fetched at the same time; others
-	// wait for their turn.
+	// wait for their turn, HTTP.MaxWaiting at most: one more is ErrBusy at once. Each
+	// is one of HTTP.MaxRequests, which should be more, so that metadata has its turn.
 	MaxDownloads int
 	// Limits bound metadata files.
 	Limits Limits
-	// HTTP configures the HTTP stack.
+	// HTTP configures the HTTP stack. Its limits are this client's, and so one
+	// repository's: they are not shared with other clients.
 	HTTP HTTPOptions
 
 	// IgnoreEnvironment leaves the environment out: what is unset here has its
@@ -114,7 +122,9 @@ type Options struct {
 
 // withDefaults fills in the environment and the defaults and checks the rest.
 func (o Options) withDefaults() (Options, error) {
-	o.fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
+	if err := o.locate(); err != nil {
+		return o, err
+	}
 	o.fromEnv(&o.MetadataDir, EnvMetadataDir, DefaultMetadataDir)
 	o.fromEnv(&o.CacheDir, EnvCacheDir, DefaultCacheDir)
 	mode := string(o.Mode)
@@ -122,15 +132,6 @@ func (o Options) withDefaults() (Options, error) {
 	var err error
 	if o.Mode, err = ParseMode(mode); err != nil {
 		return o, err
-	}
-	base := strings.TrimSuffix(o.RepositoryURL, "/")
-	setDefault(&o.MetadataURL, base+"/metadata")
-	setDefault(&o.TargetsURL, base+"/targets")
-	for _, u := range []*string{&o.MetadataURL, &o.TargetsURL} {
-		if err := checkURL(*u); err != nil {
-			return o, err
-		}
-		*u = strings.TrimSuffix(*u, "/")
 	}
 	setDefault(&o.EngineTimeout, DefaultEngineTimeout)
 	setDefault(&o.BreakerFailures, DefaultBreakerFailures)
@@ -150,6 +151,41 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Root = bytes.Clone(o.Root)
 	return o, nil
+}
+
+// locate fills in and checks where metadata and targets lie.
+func (o *Options) locate() error {
+	if o.RepositoryDir != "" {
+		if o.RepositoryURL != "" || o.MetadataURL != "" || o.TargetsURL != "" {
+			return tuferr.New(protocol.CodeUsage, "options: RepositoryDir takes the place of RepositoryURL, MetadataURL and TargetsURL; give one or the other")
+		}
+		base, err := transport.DirURL(o.RepositoryDir)
+		o.MetadataURL, o.TargetsURL = base+"/metadata", base+"/targets"
+		return err
+	}
+	o.fromEnv(&o.RepositoryURL, EnvRepoURL, DefaultRepoURL)
+	base := strings.TrimSuffix(o.RepositoryURL, "/")
+	setDefault(&o.MetadataURL, base+"/metadata")
+	setDefault(&o.TargetsURL, base+"/targets")
+	for _, u := range []*string{&o.MetadataURL, &o.TargetsURL} {
+		if err := checkURL(*u); err != nil {
+			return err
+		}
+		*u = strings.TrimSuffix(*u, "/")
+	}
+	return nil
+}
+
+// transport makes the client that asks there.
+func (o *Options) transport() (*transport.Client, error) {
+	h := o.HTTP
+	if h.Logger == nil {
+		h.Logger = o.Logger
+	}
+	if o.RepositoryDir != "" {
+		return transport.NewDir(o.RepositoryDir, h)
+	}
+	return transport.New(h)
 }
 
 // getenv is os.Getenv, unless the environment is to be left out.

@@ -78,10 +78,11 @@ type Status struct {
 	// go-tuf was last passed over.
 	LastError    string `json:"last_error,omitempty"`
 	LastFallback string `json:"last_fallback,omitempty"`
-	MetadataURL  string `json:"metadata_url"`
-	TargetsURL   string `json:"targets_url"`
-	MetadataDir  string `json:"metadata_dir"`
-	CacheDir     string `json:"cache_dir"`
+	// MetadataURL and TargetsURL are file URLs if the repository lies in a directory.
+	MetadataURL string `json:"metadata_url"`
+	TargetsURL  string `json:"targets_url"`
+	MetadataDir string `json:"metadata_dir"`
+	CacheDir    string `json:"cache_dir"`
 }
 
 // BreakerStatus is the state of the circuit breaker around go-tuf: "closed",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -32,7 +33,7 @@ const guessGrace = time.Second
 // timestamp only when the newest root is known (5.3), and a timestamp that was
 // asked for before a newer root turned up is dropped. Root versions are verified
 // one after another. The first of them may also be asked for while the trust store
-// is being made.
+// is being made. What the limits of the transport leave no room for is not guessed.
 type ahead struct {
 	// late says that some root version did not come at once.
 	late atomic.Bool
@@ -89,7 +90,7 @@ func (s *Inquiry) guess(f engine.File, late func()) {
 	a.all.Go(func() {
 		defer g.cancel()
 		defer close(g.done)
-		g.doc, g.etag, g.err = s.get(ctx, f, s.limit(f), late)
+		g.doc, g.etag, g.err = s.get(ctx, f, transport.Request{Limit: s.limit(f), Late: late, Guess: true})
 	})
 }
 

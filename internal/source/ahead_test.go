@@ -8,11 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/source"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -288,4 +290,28 @@ func TestNothingIsKnownUnderANewRoot(t *testing.T) {
 	_, err = s.Remote(t.Context(), timestamp)
 	require.NoError(t, err)
 	require.Empty(t, tag)
+}
+
+// TestNoGuessWithoutASlotForIt: what is asked in earnest has its turn, and finds
+// out all the same.
+func TestNoGuessWithoutASlotForIt(t *testing.T) {
+	w := newWorld(t)
+	var err error
+	w.client, err = transport.New(transport.Options{MaxRequests: 1})
+	require.NoError(t, err)
+	t.Cleanup(w.client.Close)
+	w.server.On(nextRootFile, func(x *tuftest.Exchange) {
+		time.Sleep(50 * time.Millisecond) // Late enough for a guess.
+		tuftest.File(x)
+	})
+	s := w.source()
+	s.Expect(2)
+	require.Empty(t, w.server.Requests())
+	_, err = s.Remote(t.Context(), nextRoot)
+	require.Equal(t, protocol.CodeNotFound, tuferr.CodeOf(err))
+	require.Equal(t, []string{nextRootFile}, w.server.Requests())
+	doc, err := s.Remote(t.Context(), timestamp)
+	require.NoError(t, err)
+	require.Equal(t, w.doc("timestamp", 1).SHA256, doc.SHA256)
+	require.Equal(t, []string{nextRootFile, timestampFile}, w.server.Requests())
 }

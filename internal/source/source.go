@@ -195,7 +195,7 @@ func (s *Inquiry) fetch(ctx context.Context, f engine.File, limit int64) (doc *a
 		doc, etag, err = g.doc, g.etag, g.err
 	} else {
 		begin := time.Now()
-		doc, etag, err = s.get(ctx, f, limit, s.onLate(f))
+		doc, etag, err = s.get(ctx, f, transport.Request{Limit: limit, Late: s.onLate(f)})
 		s.ahead.took.Store(int64(time.Since(begin)))
 	}
 	if doc != nil && doc.Kind == admission.KindRoot {
@@ -204,14 +204,14 @@ func (s *Inquiry) fetch(ctx context.Context, f engine.File, limit int64) (doc *a
 	return doc, etag, err
 }
 
-// get asks the repository for a file and admits it.
-func (s *Inquiry) get(ctx context.Context, f engine.File, limit int64, late func()) (*admission.Doc, string, error) {
+// get asks the repository for a file, as req says, and admits it.
+func (s *Inquiry) get(ctx context.Context, f engine.File, req transport.Request) (*admission.Doc, string, error) {
 	kind := admission.KindOf(f.Role)
 	url, err := transport.MetadataURL(s.remote.MetadataURL, f.Role, f.Version)
 	if err != nil {
 		return nil, "", err
 	}
-	req := transport.Request{URL: url, Role: f.Role, Limit: limit, Late: late}
+	req.URL, req.Role = url, f.Role
 	var have *admission.Doc
 	if kind == admission.KindTimestamp {
 		have, req.ETag = s.known()

@@ -17,7 +17,7 @@ import (
 // cached returns a cache that holds a target of size bytes.
 func cached(b *testing.B, size int) (*Cache, Want, string) {
 	b.Helper()
-	c, err := Open(b.TempDir(), 0)
+	c, err := Open(b.TempDir(), 0, 0)
 	require.NoError(b, err)
 	target := bytes.Repeat([]byte("plugin!\n"), size/8+1)[:size]
 	path, err := c.Fetch(background, wantOf(target), func(_ context.Context, s Sink) error {
@@ -75,7 +75,7 @@ func BenchmarkFind(b *testing.B) {
 func BenchmarkFetch(b *testing.B) {
 	for _, size := range []int{10_000, 3 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			c, err := Open(filepath.Join(b.TempDir(), "cache"), 0)
+			c, err := Open(filepath.Join(b.TempDir(), "cache"), 0, 0)
 			require.NoError(b, err)
 			target := plugin[:size]
 			o := newOrigin(b, serves(target, `"a"`))

@@ -12,19 +12,24 @@
 package targets
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
-// DefaultMaxDownloads is how many targets one [Cache] fetches at a time.
-const DefaultMaxDownloads = 4
+// How many targets one [Cache] fetches at a time, and how many more may wait.
+const (
+	DefaultMaxDownloads = 4
+	DefaultMaxWaiting   = 1024
+)
 
 // Cache is a directory of verified target files. Any number of processes may
 // share it. It is safe for concurrent use.
@@ -32,6 +37,9 @@ type Cache struct {
 	dir string
 	// slots has room for as many downloads as may be under way.
 	slots chan struct{}
+	// waiting counts the downloads that wait for one, maxWaiting at most.
+	waiting    atomic.Int64
+	maxWaiting int64
 
 	mu      sync.Mutex
 	flights map[signed]*flight
@@ -46,20 +54,18 @@ type flight struct {
 
 // Open returns the cache in dir and removes what downloads of dead processes
 // left there, but for what a later download can go on with. maxDownloads bounds
-// the targets that are fetched at a time, others wait; 0 means
-// [DefaultMaxDownloads]. Directories are made, with mode 0700, when the first
+// the targets that are fetched at a time, maxWaiting those that wait for it; 0
+// means [DefaultMaxDownloads] and [DefaultMaxWaiting]. Directories are made, with mode 0700, when the first
 // file comes. It returns an error of class local when dir cannot be a cache, and
 // of class usage for an argument that cannot be.
-func Open(dir string, maxDownloads int) (*Cache, error) {
+func Open(dir string, maxDownloads, maxWaiting int) (*Cache, error) {
 	if dir == "" {
 		return nil, tuferr.New(protocol.CodeUsage, "the cache directory is not given")
 	}
-	if maxDownloads < 0 {
-		return nil, tuferr.New(protocol.CodeUsage, "the number of downloads at a time is negative")
+	if maxDownloads < 0 || maxWaiting < 0 {
+		return nil, tuferr.New(protocol.CodeUsage, "the number of downloads at a time, or of those that wait, is negative")
 	}
-	if maxDownloads == 0 {
-		maxDownloads = DefaultMaxDownloads
-	}
+	maxDownloads, maxWaiting = cmp.Or(maxDownloads, DefaultMaxDownloads), cmp.Or(maxWaiting, DefaultMaxWaiting)
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, localError("find the cache directory", dir, err)
@@ -69,7 +75,7 @@ func Open(dir string, maxDownloads int) (*Cache, error) {
 		e.Path, e.Hint = abs, "choose another cache directory"
 		return nil, e
 	}
-	c := &Cache{dir: abs, slots: make(chan struct{}, maxDownloads), flights: map[signed]*flight{}}
+	c := &Cache{dir: abs, slots: make(chan struct{}, maxDownloads), maxWaiting: int64(maxWaiting), flights: map[signed]*flight{}}
 	c.sweep(time.Now())
 	return c, nil
 }

@@ -39,7 +39,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
-	c, err := Open(filepath.Join(dir, "cache"), 0)
+	c, err := Open(filepath.Join(dir, "cache"), 0, 0)
 	require.NoError(t, err)
 	b := make([]byte, 1<<20)
 	_, err = c.Fetch(background, wantOf(b), func(_ context.Context, s Sink) error {
@@ -81,7 +81,7 @@ func TestDirectoryThatMayNotBeWritten(t *testing.T) {
 	var err error
 	unprivileged(t, func() {
 		var c *Cache
-		if c, err = Open(dir, 0); err == nil {
+		if c, err = Open(dir, 0, 0); err == nil {
 			_, err = c.Fetch(background, wantOf(b), bytesOf(b), nil)
 		}
 	})

@@ -53,8 +53,9 @@ type download struct {
 // goroutine, Fetch waits for that one first.
 //
 // Errors are *tuferr.Error: endless_data or mismatch when the file is not the
-// signed one, malformed for a want without a usable hash, cancelled or timeout
-// when ctx ended, class local for the disk, and whatever get returned.
+// signed one, malformed for a want without a usable hash, busy at once when too
+// many others wait already, cancelled or timeout when ctx ended, class local for
+// the disk, and whatever get returned.
 func (c *Cache) Fetch(
 	ctx context.Context, want Want,
 	get func(ctx context.Context, sink Sink) error, progress func(done, total int64),
@@ -104,17 +105,36 @@ func (c *Cache) fly(ctx context.Context, f *flight, d download) (path string, er
 		c.mu.Unlock()
 		close(f.done)
 	}()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return "", contextError(ctx.Err())
+	if err := c.enter(ctx); err != nil {
+		return "", err
 	}
+	defer func() { <-c.slots }()
 	if path, err = c.download(ctx, d); err != nil {
 		return "", err
 	}
 	f.path, f.ok = path, true
 	return path, nil
+}
+
+// enter takes a slot, after a wait if there is none and not too many wait.
+func (c *Cache) enter(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	defer c.waiting.Add(-1)
+	if c.waiting.Add(1) > c.maxWaiting {
+		e := tuferr.New(protocol.CodeBusy, "too much is being asked of this repository at once: %d downloads wait already", c.maxWaiting)
+		e.Hint = "try again later, or raise what the options allow"
+		return e
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx.Err())
+	}
 }
 
 func (c *Cache) download(ctx context.Context, d download) (string, error) {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 func downloadForEver(dir, url string) {
-	c, err := Open(dir, 0)
+	c, err := Open(dir, 0, 0)
 	if err != nil {
 		panic(err)
 	}
@@ -79,7 +79,7 @@ func bytesOf(b []byte) func(context.Context, Sink) error {
 
 func open(t *testing.T) *Cache {
 	t.Helper()
-	c, err := Open(filepath.Join(t.TempDir(), "a [*] cache"), 0)
+	c, err := Open(filepath.Join(t.TempDir(), "a [*] cache"), 0, 0)
 	require.NoError(t, err)
 	return c
 }

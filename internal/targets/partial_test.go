@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 // What somebody else has put where a partial file would be is not followed, not
@@ -157,10 +160,12 @@ func TestLeavingSweeps(t *testing.T) {
 }
 
 func TestDownloadsAreBounded(t *testing.T) {
-	_, err := Open(t.TempDir(), -1)
-	require.Error(t, err)
+	for _, bad := range [][2]int{{-1, 0}, {0, -1}} {
+		_, err := Open(t.TempDir(), bad[0], bad[1])
+		require.Equal(t, protocol.CodeUsage, tuferr.CodeOf(err))
+	}
 	const bound, all = 2, 6
-	c, err := Open(t.TempDir(), bound)
+	c, err := Open(t.TempDir(), bound, 0)
 	require.NoError(t, err)
 	started, release, results := make(chan int, all), make(chan struct{}), make(chan error, all)
 	fetch := func(ctx context.Context, i int) {
@@ -195,4 +200,30 @@ func TestDownloadsAreBounded(t *testing.T) {
 		require.NoError(t, <-results)
 	}
 	require.Len(t, started, all-bound)
+}
+
+// TestTheQueueIsBounded: one more than may wait is told so at once.
+func TestTheQueueIsBounded(t *testing.T) {
+	c, err := Open(t.TempDir(), 1, 1)
+	require.NoError(t, err)
+	started, release, results := make(chan struct{}, 2), make(chan struct{}), make(chan error, 2)
+	fetch := func(content string) error {
+		_, err := c.Fetch(background, wantOf([]byte(content)), func(ctx context.Context, s Sink) error {
+			started <- struct{}{}
+			<-release
+			return bytesOf([]byte(content))(ctx, s)
+		}, nil)
+		return err
+	}
+	go func() { results <- fetch("first") }()
+	<-started
+	go func() { results <- fetch("second") }()
+	require.Eventually(t, func() bool { return c.waiting.Load() == 1 }, time.Minute, time.Millisecond)
+	err = fetch("third")
+	require.Equal(t, protocol.CodeBusy, tuferr.CodeOf(err), "%v", err)
+	close(release)
+	require.NoError(t, <-results)
+	require.NoError(t, <-results)
+	require.Zero(t, c.waiting.Load())
+	require.NoError(t, fetch("third"))
 }

@@ -38,7 +38,7 @@ func TestBrokenDownloadIsGoneOnWith(t *testing.T) {
 		require.Equal(t, os.FileMode(0o600), info.Mode())
 	}
 
-	c, err = Open(c.dir, 0)
+	c, err = Open(c.dir, 0, 0)
 	require.NoError(t, err)
 	var seen []int64
 	_, err = c.Fetch(background, wantOf(plugin), from(newClient(), o.URL), func(done, total int64) {
@@ -337,7 +337,7 @@ func TestKilledDownloadIsGoneOnWith(t *testing.T) {
 	_, sent := o.asked()
 	require.EqualValues(t, breakOff, sent)
 
-	c, err := Open(c.dir, 0)
+	c, err := Open(c.dir, 0, 0)
 	require.NoError(t, err)
 	require.NoError(t, fetch(t, c, o))
 	asked, sent := o.asked()
@@ -352,7 +352,7 @@ func TestTwoProcesses(t *testing.T) {
 	startChild(t, c.dir, o)
 	old := time.Now().Add(-2 * partialAge)
 	require.NoError(t, os.Chtimes(partialOf(c), old, old))
-	c, err := Open(c.dir, 0)
+	c, err := Open(c.dir, 0, 0)
 	require.NoError(t, err)
 	path, err := c.Fetch(background, wantOf(plugin), from(newClient(), o.URL), nil)
 	require.NoError(t, err)

@@ -27,13 +27,15 @@ type exchange struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	resp   *http.Response
+	// It holds one of the slots of limits until it is closed.
+	limits *limits
+	errand *errand
 }
 
-// attempt asks once for the file, redirects included. caller is the caller's
-// context, timed the same under our own deadline.
-func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64, sink Sink, again bool) (int64, *failure) {
-	if err := caller.Err(); err != nil {
-		return 0, broken(caller, timed, err)
+// attempt asks once for the file, redirects included.
+func (c *Client) attempt(e *errand, u *url.URL, limit int64, sink Sink, again bool) (int64, *failure) {
+	if err := e.caller.Err(); err != nil {
+		return 0, broken(e.caller, e.timed, err)
 	}
 	resumer, _ := sink.(Resumer)
 	if again && resumer == nil {
@@ -46,7 +48,7 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 	if whole && m.have != "" {
 		header.Set("If-None-Match", m.have)
 	}
-	x, from, f := c.resume(caller, timed, u, header, limit, resumer)
+	x, from, f := c.resume(e, u, header, limit, resumer)
 	if f != nil {
 		return 0, f
 	}
@@ -69,14 +71,14 @@ func (c *Client) attempt(caller, timed context.Context, u *url.URL, limit int64,
 			return 0, refusedBySink(err)
 		}
 	}
-	return c.receive(caller, x, from, limit, sink)
+	return c.receive(x, from, limit, sink)
 }
 
 // follow sends the request and goes where redirects point.
-func (c *Client) follow(caller, timed context.Context, start *url.URL, header http.Header) (*exchange, *failure) {
+func (c *Client) follow(e *errand, start *url.URL, header http.Header) (*exchange, *failure) {
 	u, trusted := start, true
 	for hops := 0; ; hops++ {
-		x, f := c.send(caller, timed, u, header, trusted)
+		x, f := c.send(e, u, header, trusted)
 		if f != nil {
 			return nil, f
 		}
@@ -125,11 +127,19 @@ func redirected(from *url.URL, location string, status int) (*url.URL, *failure)
 	return next, nil
 }
 
-// send makes one request. A guard ends it when the transport's own timeouts
-// leave a gap, such as a proxy that accepts and never connects.
-func (c *Client) send(caller, timed context.Context, u *url.URL, header http.Header, trusted bool) (*exchange, *failure) {
-	x := &exchange{}
-	x.ctx, x.cancel = context.WithCancelCause(timed)
+// send makes one request when its turn has come. A guard ends it when the
+// transport's own timeouts leave a gap, such as a proxy that accepts and never
+// connects.
+func (c *Client) send(e *errand, u *url.URL, header http.Header, trusted bool) (*exchange, *failure) {
+	if f := c.limits.enter(e); f != nil {
+		return nil, f
+	}
+	if e.late != nil {
+		e.timed, e.unwatch = watched(e.timed, &c.roundTrip, e.late)
+		e.late = nil
+	}
+	x := &exchange{limits: c.limits, errand: e}
+	x.ctx, x.cancel = context.WithCancelCause(e.timed)
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    u,
@@ -147,8 +157,9 @@ func (c *Client) send(caller, timed context.Context, u *url.URL, header http.Hea
 	defer guard.Stop()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		f := broken(caller, x.ctx, err)
+		f := broken(e.caller, x.ctx, err)
 		x.cancel(nil)
+		c.limits.leave(e)
 		return nil, f
 	}
 	x.resp = resp
@@ -159,22 +170,27 @@ func (c *Client) send(caller, timed context.Context, u *url.URL, header http.Hea
 func (x *exchange) close() {
 	_ = x.resp.Body.Close()
 	x.cancel(nil)
+	x.limits.leave(x.errand)
 }
 
 // discard ends an exchange whose body nobody wants.
 func (x *exchange) discard() {
 	t := time.AfterFunc(drainTime, func() { x.cancel(nil) })
-	_, _ = io.CopyN(io.Discard, x.resp.Body, drainBytes)
+	n, _ := io.CopyN(io.Discard, x.resp.Body, drainBytes)
 	t.Stop()
+	x.limits.spend(n)
 	x.close()
 }
 
 // receive copies the body of a good answer, which begins at byte from of the
 // file, to sink. It returns the length of the file.
-func (c *Client) receive(caller context.Context, x *exchange, from, limit int64, sink Sink) (int64, *failure) {
+func (c *Client) receive(x *exchange, from, limit int64, sink Sink) (int64, *failure) {
 	encoding, length := encodingOf(x.resp), x.resp.ContentLength
 	if encoding == "" && length > limit-from {
 		return 0, tooLong(limit)
+	}
+	if f := c.limits.fits(x.errand, length); f != nil {
+		return 0, f
 	}
 	if m, ok := sink.(*memory); ok && encoding == "" {
 		m.grow(length)
@@ -192,7 +208,7 @@ func (c *Client) receive(caller context.Context, x *exchange, from, limit int64,
 	if errors.As(err, &f) {
 		return n, f
 	}
-	return n, broken(caller, x.ctx, err)
+	return n, broken(x.errand.caller, x.ctx, err)
 }
 
 // retryAfter reads a Retry-After header: seconds or a date. What cannot be

@@ -49,8 +49,8 @@ func (b *body) Read(p []byte) (int, error) {
 
 // watch reads a body and ends the exchange when it comes too slowly: every
 // quota of bytes has to arrive within one window. Only time spent waiting for
-// the network counts, so that a slow disk or a suspended process is not taken
-// for a slow repository.
+// the network counts, so that a slow disk, a suspended process or our own limit
+// is not taken for a slow repository.
 type watch struct {
 	x      *exchange
 	timer  *time.Timer
@@ -72,6 +72,7 @@ func newWatch(x *exchange, rate int64, window time.Duration) *watch {
 }
 
 func (w *watch) Read(p []byte) (int, error) {
+	p = w.x.limits.part(p)
 	start := time.Now()
 	w.timer.Reset(max(w.left, 1))
 	n, err := w.x.resp.Body.Read(p)
@@ -79,6 +80,12 @@ func (w *watch) Read(p []byte) (int, error) {
 	w.left -= time.Since(start)
 	if w.got += int64(n); w.got >= w.quota {
 		w.got, w.left = 0, w.window
+	}
+	// Our own limit counts for the bytes at the end, but nobody has to wait then.
+	if err != nil {
+		w.x.limits.spend(int64(n))
+	} else if f := w.x.limits.pace(w.x.errand, n); f != nil {
+		return n, f
 	}
 	return n, err
 }

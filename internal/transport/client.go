@@ -28,20 +28,24 @@ import (
 // maxHeaderBytes bounds the header of an answer.
 const maxHeaderBytes = 64 << 10
 
-// Client asks repositories for files. It keeps connections open between
+// Client asks a repository for files. It keeps connections open between
 // requests and is safe for concurrent use.
 type Client struct {
 	opts Options
 	// plain has no credentials; secret is the same transport with the client
 	// certificate, or plain itself when there is none.
-	plain, secret *http.Transport
+	plain, secret http.RoundTripper
+	limits        *limits
+	// unusable says why a URL cannot be asked, or nothing.
+	unusable func(*url.URL) string
 	// roundTrip is what the latest connection measured, in nanoseconds.
 	roundTrip atomic.Int64
 }
 
 // Request names one file.
 type Request struct {
-	// URL is where the file lies: http or https, without user name or fragment.
+	// URL is where the file lies: http or https, without user name or fragment; for
+	// a client of a directory one below its [DirURL].
 	URL string
 	// Role is the TUF role the file belongs to, for errors; empty for a target.
 	Role string
@@ -53,6 +57,9 @@ type Request struct {
 	// first answer does not come at once: whoever has a guess at what will be asked
 	// for next may act on it. It is not called when the answer came at once.
 	Late func()
+	// Guess says that the answer may never be needed: the request is made only if
+	// the limits leave room for others too, and else fails at once with code busy.
+	Guess bool
 }
 
 // Sink takes the body of a streamed file.
@@ -69,7 +76,7 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, plain: newTransport(o, nil)}
+	c := &Client{opts: o, plain: newTransport(o, nil), limits: newLimits(o), unusable: unusable}
 	c.secret = c.plain
 	if o.ClientCertificate != nil {
 		c.secret = newTransport(o, o.ClientCertificate)
@@ -114,14 +121,18 @@ func proxy(r *http.Request) (*url.URL, error) {
 
 // Close closes idle connections. Requests under way go on.
 func (c *Client) Close() {
-	c.plain.CloseIdleConnections()
-	c.secret.CloseIdleConnections()
+	for _, t := range []http.RoundTripper{c.plain, c.secret} {
+		if t, ok := t.(*http.Transport); ok {
+			t.CloseIdleConnections()
+		}
+	}
 }
 
 // Get returns the whole body of a file. Every error is a *tuferr.Error: of class
-// transport when the repository did not give the file, endless_data when it has
-// more than req.Limit bytes, cancelled or timeout when ctx ended, and usage for
-// a URL that cannot be asked.
+// transport when the repository did not give the file, busy among them when it
+// was not asked because of our own limits, endless_data when it has more than
+// req.Limit bytes, cancelled or timeout when ctx ended, and usage for a URL that
+// cannot be asked.
 func (c *Client) Get(ctx context.Context, req Request) ([]byte, error) {
 	req.ETag = ""
 	raw, _, err := c.GetIfChanged(ctx, req)
@@ -152,33 +163,29 @@ func (c *Client) Stream(ctx context.Context, req Request, sink Sink) (int64, err
 
 // run makes attempts until one succeeds or no other may be made.
 func (c *Client) run(ctx context.Context, req Request, total time.Duration, sink Sink) (int64, error) {
-	u, err := parse(req.URL)
+	u, err := parse(req.URL, c.unusable)
 	if err != nil {
 		return 0, err
 	}
 	if req.Limit < 0 {
 		return 0, tuferr.New(protocol.CodeUsage, "the size limit of a request is negative")
 	}
-	timed := ctx
+	e := &errand{caller: ctx, timed: ctx, guess: req.Guess, late: req.Late, unwatch: func() {}}
 	if total > 0 {
 		var cancel context.CancelFunc
-		timed, cancel = context.WithTimeoutCause(ctx, total, errTotal)
+		e.timed, cancel = context.WithTimeoutCause(ctx, total, errTotal)
 		defer cancel()
 	}
-	if req.Late != nil {
-		var end func()
-		timed, end = watched(timed, &c.roundTrip, req.Late)
-		defer end()
-	}
+	defer func() { e.unwatch() }()
 	for attempt := 1; ; attempt++ {
-		n, f := c.attempt(ctx, timed, u, req.Limit, sink, attempt > 1)
+		n, f := c.attempt(e, u, req.Limit, sink, attempt > 1)
 		c.opts.Logger.DebugContext(ctx, "request", "url", redact(u), "role", req.Role,
 			"attempt", attempt, "bytes", n, "failure", f)
 		if f == nil {
 			return n, nil
 		}
-		if attempt >= c.opts.Attempts || !f.retry || !c.pause(timed, attempt, f.after) {
-			return 0, f.typed(ctx, u, req.Role, attempt)
+		if attempt >= c.opts.Attempts || !f.retry || !c.pause(e.timed, attempt, f.after) {
+			return 0, e.blame(f, total).typed(ctx, u, req.Role, attempt)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -26,6 +27,8 @@ func TestOptionsRefused(t *testing.T) {
 		{ConnectTimeout: -1}, {FirstByteTimeout: -1}, {TotalTimeout: -1}, {StreamTimeout: -1},
 		{MinRate: -1}, {MinRateWindow: -1}, {Attempts: -1}, {BackoffMin: -1}, {BackoffMax: -1},
 		{MaxRedirects: -1}, {BackoffMin: 2, BackoffMax: 1},
+		{MaxRequests: -1}, {MaxWaiting: -1}, {BytesPerSecond: -1}, {RequestsPerSecond: -1},
+		{RequestsPerSecond: math.NaN()}, {RequestsPerSecond: math.Inf(1)},
 		{BearerToken: "a\r\nX: y"}, {UserAgent: "é"},
 	} {
 		_, err := New(o)

@@ -33,7 +33,9 @@ type failure struct {
 	code      protocol.Code
 	msg, hint string
 	status    int
-	err       error
+	// path is the local file that is in the way, if it is one.
+	path string
+	err  error
 	// retry: another attempt may help, but not before after has passed.
 	retry bool
 	after time.Duration
@@ -58,6 +60,9 @@ func (f *failure) typed(ctx context.Context, u *url.URL, role string, attempts i
 	e := &tuferr.Error{
 		Code: f.code, Msg: f.msg, Hint: f.hint, Role: role,
 		URL: redact(u), Status: f.status, Attempts: attempts, Err: f.err,
+	}
+	if f.path != "" {
+		e.Path, e.URL = f.path, ""
 	}
 	if f.code == protocol.CodeEndlessData {
 		e.Spec = limitSection(role)
@@ -104,6 +109,9 @@ func broken(caller, ctx context.Context, err error) *failure {
 			f.hint = "allow more time, or " + hintNetwork
 		}
 		return f
+	}
+	if local := (*dirError)(nil); errors.As(err, &local) && ended(ctx) == nil {
+		return &failure{code: local.code, msg: local.msg, hint: local.hint, path: local.path, err: local.err, retry: local.retry}
 	}
 	f := &failure{code: protocol.CodeUnreachable, msg: "repository not accessible", hint: hintNetwork}
 	if cause := ended(ctx); cause != nil {

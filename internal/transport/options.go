@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -23,6 +25,8 @@ const (
 	DefaultBackoffMax       = 2 * time.Second
 	DefaultMaxRedirects     = 5
 	DefaultUserAgent        = "ragnos-vault-tuf"
+	DefaultMaxRequests      = 32
+	DefaultMaxWaiting       = 1024
 )
 
 // Options configure a [Client]. The zero value is safe; negative values are
@@ -34,8 +38,8 @@ type Options struct {
 	// FirstByteTimeout bounds the wait for an answer's header after the request
 	// has been sent; 0 means [DefaultFirstByteTimeout].
 	FirstByteTimeout time.Duration
-	// TotalTimeout bounds one [Client.Get] with all its attempts and pauses;
-	// 0 means [DefaultTotalTimeout].
+	// TotalTimeout bounds one [Client.Get] with all its attempts and pauses, and with
+	// what it waits for its turn: see MaxWaiting. 0 means [DefaultTotalTimeout].
 	TotalTimeout time.Duration
 	// StreamTimeout bounds one [Client.Stream] likewise; 0 means that only
 	// MinRate bounds it, since a target may be of any size.
@@ -64,6 +68,24 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// UserAgent is sent with every request; empty means [DefaultUserAgent].
 	UserAgent string
+
+	// MaxRequests bounds the requests that are out at a time, each until its body has
+	// been read; 0 means [DefaultMaxRequests].
+	MaxRequests int
+	// RequestsPerSecond bounds the requests, retries and redirects included: that many
+	// at once, rounded up, and then as many a second. 0 means no limit.
+	RequestsPerSecond float64
+	// BytesPerSecond bounds the bodies of all answers together likewise; MinRate is
+	// not held against what waits for it. 0 means no limit.
+	BytesPerSecond int64
+	// MaxWaiting bounds the requests that wait for their turn, because of MaxRequests
+	// or RequestsPerSecond; 0 means [DefaultMaxWaiting]. One more fails at once with
+	// code busy, and so does one whose turn, or whose body, cannot come before the
+	// deadline. TotalTimeout and StreamTimeout go on while a request waits; when they
+	// pass after it has waited for most of the time, the code is busy too: it is not
+	// the repository that was slow.
+	MaxWaiting int
+
 	// Logger gets one debug line for each attempt, free of secrets; nil means none.
 	Logger *slog.Logger
 }
@@ -96,6 +118,9 @@ func (o Options) withDefaults() (Options, error) {
 	if err := fill("MaxRedirects", &o.MaxRedirects, DefaultMaxRedirects); err != nil {
 		return o, err
 	}
+	if err := o.limited(); err != nil {
+		return o, err
+	}
 	if o.BackoffMax < o.BackoffMin {
 		return o, tuferr.New(protocol.CodeUsage, "transport option BackoffMax is less than BackoffMin")
 	}
@@ -109,6 +134,17 @@ func (o Options) withDefaults() (Options, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o, nil
+}
+
+// limited checks the limits and fills in what is unset.
+func (o *Options) limited() error {
+	if r := o.RequestsPerSecond; r < 0 || math.IsNaN(r) || math.IsInf(r, 0) {
+		return tuferr.New(protocol.CodeUsage, "transport option RequestsPerSecond is negative or no number; 0 means no limit")
+	}
+	return cmp.Or(
+		fill("MaxRequests", &o.MaxRequests, DefaultMaxRequests),
+		fill("BytesPerSecond", &o.BytesPerSecond, 0),
+		fill("MaxWaiting", &o.MaxWaiting, DefaultMaxWaiting))
 }
 
 // fill refuses a negative *value and replaces zero by unset.

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,22 +24,20 @@ type Resumer interface {
 // resume asks for what sink has not got of a file of length bytes, and for the
 // whole file when there is no such sink or the server does not go on with it. It
 // returns where in the file the body of the answer begins.
-func (c *Client) resume(
-	caller, timed context.Context, u *url.URL, header http.Header, length int64, sink Resumer,
-) (*exchange, int64, *failure) {
+func (c *Client) resume(e *errand, u *url.URL, header http.Header, length int64, sink Resumer) (*exchange, int64, *failure) {
 	var from int64
 	var validator string
 	if sink != nil {
 		from, validator = sink.Kept()
 	}
 	if from <= 0 || from >= length || validator == "" {
-		x, f := c.follow(caller, timed, u, header)
+		x, f := c.follow(e, u, header)
 		return x, 0, f
 	}
 	ranged := header.Clone()
 	ranged.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	ranged.Set("If-Range", validator)
-	x, f := c.follow(caller, timed, u, ranged)
+	x, f := c.follow(e, u, ranged)
 	if f != nil {
 		return nil, 0, f
 	}
@@ -52,7 +49,7 @@ func (c *Client) resume(
 	}
 	// What the server refuses in part it may still give whole.
 	x.discard()
-	x, f = c.follow(caller, timed, u, header)
+	x, f = c.follow(e, u, header)
 	return x, 0, f
 }
 

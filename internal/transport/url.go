@@ -75,7 +75,12 @@ func escape(s, keep string) string {
 
 // below checks a base URL and returns it with one slash at its end.
 func below(base string) (string, error) {
-	u, err := parse(base)
+	u, err := parse(base, func(u *url.URL) string {
+		if notInDir(u) == "" {
+			return ""
+		}
+		return unusable(u)
+	})
 	if err != nil {
 		return "", err
 	}
@@ -87,8 +92,8 @@ func below(base string) (string, error) {
 	return strings.TrimRight(base, "/") + "/", nil
 }
 
-// parse reads a URL and refuses what cannot be asked. Its error shows no secret.
-func parse(raw string) (*url.URL, error) {
+// parse reads a URL and refuses what is unusable. Its error shows no secret.
+func parse(raw string, unusable func(*url.URL) string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		var detail *url.Error
@@ -108,7 +113,7 @@ func parse(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// unusable says why a URL cannot be asked, or nothing.
+// unusable says why a URL cannot be asked over HTTP, or nothing.
 func unusable(u *url.URL) string {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":

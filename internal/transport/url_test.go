@@ -38,7 +38,7 @@ func TestMetadataURL(t *testing.T) {
 func TestBadBase(t *testing.T) {
 	for _, base := range []string{
 		"", "h/metadata", "ftp://h/", "http://", "http:h", "http://u@h/", "http://u:p@h/",
-		"http://h/?a=b", "http://h/#f", "http://h/#", "http://h/?", "http://h/%zz", "http://h/\n", "/tmp/x", "file:///x",
+		"http://h/?a=b", "http://h/#f", "http://h/#", "http://h/?", "http://h/%zz", "http://h/\n", "/tmp/x", "file://host/x",
 	} {
 		_, err := MetadataURL(base, "root", 1)
 		require.Equal(t, protocol.CodeUsage, tuferr.CodeOf(err), base)
