@@ -24,8 +24,6 @@ import (
 // and processes.
 type Client struct {
 	opts   Options
-	http   *transport.Client
-	remote source.Remote
 	store  *store.Store
 	goTUF  engine.Engine
 	python *pythonEngine
@@ -33,6 +31,8 @@ type Client struct {
 	events *events
 	status *statusBoard
 	flight flight
+
+	mirrors *mirrors
 
 	// ctx ends with Shutdown; every operation runs under it.
 	ctx    context.Context
@@ -71,8 +71,11 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, http: hc, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1), calls: newCalls()}
-	c.remote = source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
+	c := &Client{opts: o, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1), calls: newCalls()}
+	first := source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
+	if c.mirrors, err = newMirrors(o, httpOptions, first, c.events); err != nil {
+		return nil, err
+	}
 	c.store, err = store.Open(o.MetadataDir, store.Options{Limits: o.Limits, Logger: o.Logger, OnEvent: c.events.fromStore})
 	if err != nil {
 		return nil, err
@@ -169,7 +172,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 		_ = c.python.close(ctx)
 		return engine.Cancelled(ctx)
 	}
-	c.http.Close()
+	c.mirrors.close()
 	return c.python.close(ctx)
 }
 
@@ -272,14 +275,16 @@ func (c *Client) expect(root []byte) {
 	if err != nil || verify.SelfSigned(doc) != nil {
 		return // Pinning says what is wrong.
 	}
-	inquiry := source.Inquire(c.remote, &source.Memo{})
+	from := c.mirrors.order(nil)[0]
+	inquiry := source.Inquire(from.remote, &source.Memo{})
 	inquiry.Expect(doc.Version + 1)
-	c.expected.Store(&expectation{inquiry, time.Now()})
+	c.expected.Store(&expectation{inquiry, from, time.Now()})
 }
 
 // expectation is an inquiry that waits for the operation that it is part of.
 type expectation struct {
 	inquiry *source.Inquiry
+	from    *mirror
 	since   time.Time
 }
 
@@ -288,12 +293,12 @@ type expectation struct {
 const maxExpectation = 2 * time.Second
 
 // takeExpected returns the inquiry that is expected to be of use, or nil.
-func (c *Client) takeExpected() *source.Inquiry {
+func (c *Client) takeExpected(from *mirror) *source.Inquiry {
 	e := c.expected.Swap(nil)
 	switch {
 	case e == nil:
 		return nil
-	case time.Since(e.since) < maxExpectation:
+	case e.from == from && time.Since(e.since) < maxExpectation:
 		return e.inquiry
 	}
 	e.inquiry.Close()

@@ -53,6 +53,9 @@ type Options struct {
 	// RepositoryURL is the repository: metadata lies below its /metadata/,
 	// targets below its /targets/. MetadataURL and TargetsURL override either.
 	RepositoryURL, MetadataURL, TargetsURL string
+	// Mirrors are further places where the same repository is served, in order of
+	// preference after RepositoryURL: see the package documentation.
+	Mirrors []Mirror
 	// MetadataDir is the trust store, CacheDir where verified targets lie. Both
 	// are made when needed and may be shared by any number of processes.
 	MetadataDir, CacheDir string
@@ -127,6 +130,9 @@ func (o Options) withDefaults() (Options, error) {
 			return o, err
 		}
 		*u = strings.TrimSuffix(*u, "/")
+	}
+	if o.Mirrors, err = located(o.Mirrors); err != nil {
+		return o, err
 	}
 	setDefault(&o.EngineTimeout, DefaultEngineTimeout)
 	setDefault(&o.BreakerFailures, DefaultBreakerFailures)
