@@ -13,7 +13,6 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/source"
 	"github.com/ragnos-labs/vault-tuf/internal/store"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
-	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -24,8 +23,6 @@ import (
 // and processes.
 type Client struct {
 	opts   Options
-	http   *transport.Client
-	remote source.Remote
 	store  *store.Store
 	goTUF  engine.Engine
 	python *pythonEngine
@@ -33,6 +30,8 @@ type Client struct {
 	events *events
 	status *statusBoard
 	flight flight
+
+	mirrors *mirrors
 
 	// ctx ends with Shutdown; every operation runs under it.
 	ctx    context.Context
@@ -67,8 +66,11 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, http: hc, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1), calls: newCalls()}
-	c.remote = source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
+	c := &Client{opts: o, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1), calls: newCalls()}
+	first := source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
+	if c.mirrors, err = newMirrors(o, first, c.events); err != nil {
+		return nil, err
+	}
 	c.store, err = store.Open(o.MetadataDir, store.Options{Limits: o.Limits, Logger: o.Logger, OnEvent: c.events.fromStore})
 	if err != nil {
 		return nil, err
@@ -165,7 +167,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 		_ = c.python.close(ctx)
 		return engine.Cancelled(ctx)
 	}
-	c.http.Close()
+	c.mirrors.close()
 	return c.python.close(ctx)
 }
 
@@ -268,14 +270,16 @@ func (c *Client) expect(root []byte) {
 	if err != nil || verify.SelfSigned(doc) != nil {
 		return // Pinning says what is wrong.
 	}
-	inquiry := source.Inquire(c.remote, &source.Memo{})
+	from := c.mirrors.order(nil)[0]
+	inquiry := source.Inquire(from.remote, &source.Memo{})
 	inquiry.Expect(doc.Version + 1)
-	c.expected.Store(&expectation{inquiry, time.Now()})
+	c.expected.Store(&expectation{inquiry, from, time.Now()})
 }
 
 // expectation is an inquiry that waits for the operation that it is part of.
 type expectation struct {
 	inquiry *source.Inquiry
+	from    *mirror
 	since   time.Time
 }
 
@@ -284,12 +288,12 @@ type expectation struct {
 const maxExpectation = 2 * time.Second
 
 // takeExpected returns the inquiry that is expected to be of use, or nil.
-func (c *Client) takeExpected() *source.Inquiry {
+func (c *Client) takeExpected(from *mirror) *source.Inquiry {
 	e := c.expected.Swap(nil)
 	switch {
 	case e == nil:
 		return nil
-	case time.Since(e.since) < maxExpectation:
+	case e.from == from && time.Since(e.since) < maxExpectation:
 		return e.inquiry
 	}
 	e.inquiry.Close()

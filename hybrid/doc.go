@@ -32,6 +32,27 @@
 // circuit breaker remembers faults: after a number of them, each answered by
 // python-tuf, calls go straight there until a probe finds go-tuf well again.
 //
+// # Mirrors
+//
+// Options.Mirrors names further places where the same repository is served. They
+// share one trust store and one cache, and are verified alike, whichever answers:
+//
+//   - A mirror that does not give what is needed (unreachable, an HTTP error, no TUF
+//     metadata) is down: the operation starts again at the next one. Only when none
+//     answers may what was verified before stand in, or comes the error, with one
+//     cause for each mirror.
+//   - A verdict about what a mirror served is final for the call; nobody is asked to
+//     overrule it. But the mirror is set back: the next call begins with another.
+//   - Who is down or set back is passed over for a cool-down of 5 s, doubled with
+//     each further trouble up to 5 min, or until all others are in trouble, too. Then
+//     one call tries it again. A success resets the cool-down.
+//   - Metadata of one operation comes from one mirror. A target that breaks off goes
+//     on at the next one if that proves to have the same file, else it starts again.
+//   - Token and client certificate go to RepositoryURL only, unless
+//     Mirror.SendCredentials says otherwise.
+//
+// A mirror that hangs costs the call that finds out as long as Options.HTTP allows.
+//
 // # Errors
 //
 // Every error is an [*Error]; errors.As finds it and with it the evidence: role,

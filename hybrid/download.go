@@ -82,14 +82,36 @@ func (c *Client) fetch(ctx context.Context, cache *targets.Cache, f *find, progr
 			prefix = f.want.Hashes["sha512"]
 		}
 	}
-	url, err := transport.TargetURL(c.opts.TargetsURL, f.info.Name, prefix)
-	if err != nil {
-		return "", err
-	}
-	return cache.Fetch(ctx, f.want, func(ctx context.Context, sink targets.Sink) error {
-		_, err := c.http.Stream(ctx, transport.Request{URL: url, Limit: f.want.Length}, sink)
-		return err
+	var last *turn
+	path, err := cache.Fetch(ctx, f.want, func(ctx context.Context, sink targets.Sink) error {
+		r := c.mirrors.round(f.v.from)
+		for m := r.next(); m != nil; m = r.next() {
+			turn := c.mirrors.begin(m, partTargets)
+			last = &turn
+			err := m.stream(ctx, f, prefix, sink)
+			if !lost(err) {
+				return err // What the cache makes of the bytes decides.
+			}
+			c.mirrors.note(turn, err)
+			r.lose(err)
+		}
+		return r.err()
 	}, progress)
+	if last != nil && !lost(err) {
+		c.mirrors.note(*last, err)
+	}
+	return path, err
+}
+
+// stream asks one mirror for a target. What another one sent before stays only if
+// this one proves to have the same file; all of it is hashed in any case.
+func (m *mirror) stream(ctx context.Context, f *find, prefix string, sink targets.Sink) error {
+	url, err := transport.TargetURL(m.targetsURL, f.info.Name, prefix)
+	if err != nil {
+		return err
+	}
+	_, err = m.remote.Client.Stream(ctx, transport.Request{URL: url, Limit: f.want.Length}, sink)
+	return err
 }
 
 func (c *Client) openCache() (*targets.Cache, error) {

@@ -17,8 +17,8 @@ const (
 type Event struct {
 	Time     time.Time `json:"time"`
 	Severity Severity  `json:"severity"`
-	// Code is stable: "refused", "fallback", "breaker", "disagreement", or one of
-	// the trust store's, such as "quarantined".
+	// Code is stable: "refused", "fallback", "breaker", "disagreement", "offline",
+	// "mirror", or one of the trust store's, such as "quarantined".
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	// Err is the error that the event is about, if any: the evidence.

@@ -59,6 +59,9 @@ type Options struct {
 	// stands in for it. Symbolic links that lead out of it are refused. The
 	// environment's URL does not apply.
 	RepositoryDir string
+	// Mirrors are further places where the same repository is served, in order of
+	// preference after RepositoryURL: see the package documentation.
+	Mirrors []Mirror
 	// MetadataDir is the trust store, CacheDir where verified targets lie. Both
 	// are made when needed and may be shared by any number of processes.
 	MetadataDir, CacheDir string
@@ -133,6 +136,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Mode, err = ParseMode(mode); err != nil {
 		return o, err
 	}
+	if o.Mirrors, err = located(o.Mirrors); err != nil {
+		return o, err
+	}
 	setDefault(&o.EngineTimeout, DefaultEngineTimeout)
 	setDefault(&o.BreakerFailures, DefaultBreakerFailures)
 	setDefault(&o.BreakerCoolDown, DefaultBreakerCoolDown)
@@ -146,6 +152,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.HTTP.Logger == nil {
+		o.HTTP.Logger = o.Logger
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -156,8 +165,8 @@ func (o Options) withDefaults() (Options, error) {
 // locate fills in and checks where metadata and targets lie.
 func (o *Options) locate() error {
 	if o.RepositoryDir != "" {
-		if o.RepositoryURL != "" || o.MetadataURL != "" || o.TargetsURL != "" {
-			return tuferr.New(protocol.CodeUsage, "options: RepositoryDir takes the place of RepositoryURL, MetadataURL and TargetsURL; give one or the other")
+		if o.RepositoryURL != "" || o.MetadataURL != "" || o.TargetsURL != "" || len(o.Mirrors) > 0 {
+			return tuferr.New(protocol.CodeUsage, "options: RepositoryDir takes the place of RepositoryURL, MetadataURL, TargetsURL and Mirrors; give one or the other")
 		}
 		base, err := transport.DirURL(o.RepositoryDir)
 		o.MetadataURL, o.TargetsURL = base+"/metadata", base+"/targets"
@@ -178,14 +187,10 @@ func (o *Options) locate() error {
 
 // transport makes the client that asks there.
 func (o *Options) transport() (*transport.Client, error) {
-	h := o.HTTP
-	if h.Logger == nil {
-		h.Logger = o.Logger
-	}
 	if o.RepositoryDir != "" {
-		return transport.NewDir(o.RepositoryDir, h)
+		return transport.NewDir(o.RepositoryDir, o.HTTP)
 	}
-	return transport.New(h)
+	return transport.New(o.HTTP)
 }
 
 // getenv is os.Getenv, unless the environment is to be left out.

@@ -35,6 +35,8 @@ type request struct {
 	// whether a view is one from before. Both are nil to ask anew.
 	inquiry *source.Inquiry
 	fits    func(*store.View) bool
+	// from is whom the inquiry asks; nil means the first mirror.
+	from *mirror
 }
 
 // verified is what an operation has verified and committed.
@@ -46,9 +48,11 @@ type verified struct {
 	start            time.Time
 	// offline is why the trust store stands in for the repository, if it does.
 	offline error
-	// memo is the state of the repository that it was verified from, view the trust
-	// store after the commit; nil if nothing was committed.
+	// memo is the state of the repository that it was verified from, as the mirror
+	// from has it, view the trust store after the commit; nil if nothing was
+	// committed.
 	memo *source.Memo
+	from *mirror
 	view *store.View
 	// expires is when the first of the documents expires.
 	expires time.Time
@@ -59,9 +63,12 @@ type verified struct {
 // starts again when the store moved underneath, or when the clock floor has
 // been proved wrong.
 func (c *Client) operate(ctx context.Context, req request) (*verified, error) {
+	if req.from == nil {
+		req.from = c.mirrors.all[0]
+	}
 	for range maxRestarts {
 		if req.inquiry == nil {
-			req.inquiry = source.Inquire(c.remote, &source.Memo{})
+			req.inquiry = source.Inquire(req.from.remote, &source.Memo{})
 		}
 		v, err := c.attempt(ctx, req)
 		switch {
@@ -111,7 +118,8 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 	if v == nil || v.out == nil {
 		return nil, err
 	}
-	v.start, v.root, v.offline, v.memo = r.op.Start, v.out.RootDoc(view.Root), r.offline, req.inquiry.Memo()
+	v.start, v.root, v.offline = r.op.Start, v.out.RootDoc(view.Root), r.offline
+	v.memo, v.from = req.inquiry.Memo(), req.from
 	v.expires, v.answers = expires(v.root, v.out), &answered{}
 	if r.offline != nil {
 		// Nothing is committed, so the floors have to be asked here.

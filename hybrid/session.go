@@ -42,17 +42,64 @@ func newSession(v *verified, offline error) *session {
 // state returns what has been verified so far.
 func (s *session) state() *verified { return s.v.Load() }
 
-// more runs a request over the state of the repository that the session knows.
+// more runs a request over the state of the repository that the session knows, at
+// the session's mirror. If that one is in trouble the request starts again over a
+// session of another.
 func (c *Client) more(ctx context.Context, s *session, req request) (*verified, error) {
-	before := s.state()
+	r := c.mirrors.round(nil)
+	for {
+		before := s.state()
+		if s.offline != nil {
+			return c.over(ctx, s, before, req)
+		}
+		if !c.passOver(before.from, r) {
+			turn := c.mirrors.begin(before.from, partDelegated)
+			v, err := c.over(ctx, s, before, req)
+			if !c.mirrors.note(turn, err) {
+				return v, err
+			}
+			r.take(before.from)
+			r.lose(err)
+			if len(c.mirrors.all) == 1 {
+				return nil, err
+			}
+		}
+		var err error
+		if s, err = c.elsewhere(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// passOver says whether a mirror is better not asked now, since one of those that
+// are left is well.
+func (c *Client) passOver(m *mirror, r *round) bool {
+	return len(c.mirrors.all) > 1 && c.mirrors.cooling(m) && len(r.left) > 0 && !c.mirrors.cooling(r.left[0])
+}
+
+// over runs a request over one state of a session, at its mirror.
+func (c *Client) over(ctx context.Context, s *session, before *verified, req request) (*verified, error) {
 	before.memo.Forgive()
-	req.inquiry, req.fits, req.offline = source.Inquire(c.remote, before.memo), before.stands, s.offline
+	req.from, req.fits, req.offline = before.from, before.stands, s.offline
+	req.inquiry = source.Inquire(req.from.remote, before.memo)
 	v, err := c.operate(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	s.add(v)
 	return v, nil
+}
+
+// elsewhere returns a session of a mirror that is left: the newest one, if
+// another call has come there first, or a new one.
+func (c *Client) elsewhere(ctx context.Context, r *round) (*session, error) {
+	if latest := c.latest.Load(); latest != nil {
+		v := latest.state()
+		if slices.Contains(r.left, v.from) && v.usable(c.opts.Now(), c.opts.RefreshInterval) && !c.mirrors.cooling(v.from) {
+			return latest, nil
+		}
+	}
+	return c.refreshAt(ctx, r)
 }
 
 // find is an answer with what it rests on. It is shared and does not change.
@@ -76,15 +123,51 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 
 // refresh makes a session that knows what the repository has now.
 func (c *Client) refresh(ctx context.Context) (*session, error) {
+	return c.refreshAt(ctx, c.mirrors.round(nil))
+}
+
+// refreshAt makes a session of the first mirror on the round that gives what is
+// needed. If none does the trust store may stand in.
+func (c *Client) refreshAt(ctx context.Context, r *round) (*session, error) {
 	latest, imports := c.newest()
-	// It was made for a trust store that did not exist then.
-	req := request{inquiry: c.takeExpected(), fits: func(v *store.View) bool { return v.Timestamp == nil }}
-	if req.inquiry == nil {
-		req = request{inquiry: source.Inquire(c.remote, &source.Memo{})}
+	for m := r.next(); m != nil; m = r.next() {
+		turn := c.mirrors.begin(m, partTop)
+		s, err := c.refreshFrom(ctx, m, latest)
+		next := c.mirrors.note(turn, err)
+		if err == nil {
+			c.succeed(latest, imports, s)
+			return s, nil
+		}
+		if !next {
+			return nil, err
+		}
+		r.lose(err)
 	}
+	offline := r.err()
+	if !c.mayStandIn(offline) {
+		return nil, offline
+	}
+	v, err := c.standIn(ctx, offline)
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(v, offline)
+	c.succeed(latest, imports, s)
+	return s, nil
+}
+
+// refreshFrom asks one mirror. It returns the latest session, renewed, or one that
+// an engine has verified.
+func (c *Client) refreshFrom(ctx context.Context, m *mirror, latest *session) (*session, error) {
+	// It was made for a trust store that did not exist then.
+	req := request{inquiry: c.takeExpected(m), fits: func(v *store.View) bool { return v.Timestamp == nil }}
+	if req.inquiry == nil {
+		req = request{inquiry: source.Inquire(m.remote, &source.Memo{})}
+	}
+	req.from = m
 	defer req.inquiry.Close()
 	if latest != nil {
-		if c.renew(ctx, latest, req.inquiry) {
+		if c.renew(ctx, latest, m, req.inquiry) {
 			return latest, nil
 		}
 		req.fits = latest.state().stands
@@ -93,17 +176,10 @@ func (c *Client) refresh(ctx context.Context) (*session, error) {
 		c.python.prepare()
 	}
 	v, err := c.operate(ctx, req)
-	var offline error
-	if err != nil && c.mayStandIn(err) {
-		offline = err
-		v, err = c.standIn(ctx, err)
-	}
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(v, offline)
-	c.succeed(latest, imports, s)
-	return s, nil
+	return newSession(v, nil), nil
 }
 
 // newest returns the newest session, and how many bundles have been imported.
@@ -260,7 +336,7 @@ func (v *verified) with(before *verified) *verified {
 	}
 	merged.out, merged.expires, merged.answers = &out, expires(v.root, &out), &answered{}
 	if before.start.After(v.start) && before.sameTop(v) { // It has been renewed meanwhile.
-		merged.start, merged.memo = before.start, before.memo
+		merged.start, merged.memo, merged.from = before.start, before.memo, before.from
 	}
 	return &merged
 }
@@ -292,11 +368,12 @@ func withTarget(err error, name string) error {
 // mayStandIn says whether an error means that the repository is out of reach,
 // so that what was verified before may answer.
 func (c *Client) mayStandIn(err error) bool {
+	return c.opts.MaxMetadataAge >= 0 && outOfReach(err)
+}
+
+func outOfReach(err error) bool {
 	e := tuferr.As(err)
-	if e == nil || c.opts.MaxMetadataAge < 0 {
-		return false
-	}
-	return e.Code == protocol.CodeUnreachable || e.Code == protocol.CodeHTTPStatus && e.Status >= http.StatusInternalServerError
+	return e != nil && (e.Code == protocol.CodeUnreachable || e.Code == protocol.CodeHTTPStatus && e.Status >= http.StatusInternalServerError)
 }
 
 // standIn lets the trust store stand in for a repository out of reach, while

@@ -347,7 +347,7 @@ func TestEachEngineAlone(t *testing.T) {
 			tt.path = plugin
 		}
 		server := tuftest.NewServer(repo)
-		remote := source.Remote{Client: c.http, MetadataURL: server.URL + "/metadata"}
+		remote := source.Remote{Client: c.mirrors.all[0].remote.Client, MetadataURL: server.URL + "/metadata"}
 		for _, e := range []engine.Engine{engine.Guard(gotuf.Engine{}, time.Minute), python} {
 			t.Run(tt.name+"/"+e.Name(), func(t *testing.T) {
 				code := tt.code

@@ -52,7 +52,7 @@ func text(p *string) string {
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	s := &Status{
 		Mode: c.opts.Mode, Engine: c.nextEngine(), Breaker: c.brk.status(), Worker: c.python.status(c.opts.Mode),
-		MetadataURL: c.opts.MetadataURL, TargetsURL: c.opts.TargetsURL,
+		MetadataURL: c.opts.MetadataURL, TargetsURL: c.opts.TargetsURL, Mirrors: c.mirrors.status(),
 		MetadataDir: c.opts.MetadataDir, CacheDir: c.opts.CacheDir, Roles: []RoleStatus{},
 	}
 	s.LastError, s.LastFallback = text(c.status.lastError.Load()), text(c.status.lastFallback.Load())

@@ -81,8 +81,25 @@ type Status struct {
 	// MetadataURL and TargetsURL are file URLs if the repository lies in a directory.
 	MetadataURL string `json:"metadata_url"`
 	TargetsURL  string `json:"targets_url"`
-	MetadataDir string `json:"metadata_dir"`
-	CacheDir    string `json:"cache_dir"`
+	// Mirrors lists the repository and its mirrors in order of preference; nil if
+	// there are no mirrors.
+	Mirrors     []MirrorStatus `json:"mirrors,omitempty"`
+	MetadataDir string         `json:"metadata_dir"`
+	CacheDir    string         `json:"cache_dir"`
+}
+
+// MirrorStatus is how one of the places is doing where the repository is served.
+type MirrorStatus struct {
+	// The URLs are shown without what may be secret.
+	MetadataURL string `json:"metadata_url"`
+	TargetsURL  string `json:"targets_url"`
+	// State is "in use" for the one that answered last, "ready", "down" when it did
+	// not give what was asked for, or "set back" when what it served was refused.
+	State string `json:"state"`
+	// LastError is what went wrong since the last success, "" if nothing has.
+	LastError string `json:"last_error,omitempty"`
+	// Until says how long it is passed over while others are well; zero if it is not.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // BreakerStatus is the state of the circuit breaker around go-tuf: "closed",

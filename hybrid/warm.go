@@ -21,8 +21,9 @@ import (
 // that would be verified has been, over the same bytes and by the same keys.
 //
 // If it returns false there is news, or trouble: an engine has to look, and the
-// inquiry knows what the repository has answered so far.
-func (c *Client) renew(ctx context.Context, s *session, inquiry *source.Inquiry) bool {
+// inquiry, of the mirror from, knows what the repository has answered so far. An
+// ETag means something to the mirror that gave it only.
+func (c *Client) renew(ctx context.Context, s *session, from *mirror, inquiry *source.Inquiry) bool {
 	v := s.state()
 	if v.offline != nil {
 		return false
@@ -34,7 +35,11 @@ func (c *Client) renew(ctx context.Context, s *session, inquiry *source.Inquiry)
 	if !start.Before(v.expires) {
 		return false
 	}
-	inquiry.Have(v.out.Timestamp, v.memo.ETag(timestampFile))
+	etag := ""
+	if v.from == from {
+		etag = v.memo.ETag(timestampFile)
+	}
+	inquiry.Have(v.out.Timestamp, etag)
 	if _, err := inquiry.Remote(ctx, rootFile(v.root.Version+1)); tuferr.CodeOf(err) != protocol.CodeNotFound {
 		return false
 	}
@@ -46,7 +51,7 @@ func (c *Client) renew(ctx context.Context, s *session, inquiry *source.Inquiry)
 	if err == nil {
 		view, err = c.store.Touch(ctx, view, start, v.out.Find(string(admission.KindTargets), string(admission.KindRoot)))
 	}
-	return err == nil && s.renewed(v, view, start, inquiry.Memo())
+	return err == nil && s.renewed(v, view, start, from, inquiry.Memo())
 }
 
 // current returns the view of the store that v rests on, or a newer one of the
@@ -68,14 +73,14 @@ func (c *Client) current(ctx context.Context, v *verified) (*store.View, error) 
 
 // renewed makes the session, which v was the state of, one that was verified at
 // start. It returns false if the session has moved on meanwhile.
-func (s *session) renewed(v *verified, view *store.View, start time.Time, memo *source.Memo) bool {
+func (s *session) renewed(v *verified, view *store.View, start time.Time, from *mirror, memo *source.Memo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := *s.v.Load()
 	if !now.sameTop(v) {
 		return false
 	}
-	now.view, now.start, now.memo = view, start, memo
+	now.view, now.start, now.memo, now.from = view, start, memo, from
 	s.v.Store(&now)
 	return true
 }
