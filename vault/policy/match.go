@@ -43,7 +43,7 @@ func patternProblem(s string) string {
 	case strings.HasPrefix(s, "/"), strings.HasSuffix(s, "/"), strings.Contains(s, "//"):
 		return "has an empty part, which no target path has"
 	case strings.Contains(s, "**"):
-		return `holds "**", which matches no more than "*": one part of a path`
+		return `holds "**", which like "*" matches within one part of a path`
 	case slices.ContainsFunc(strings.Split(s, "/"), func(part string) bool { return part == "." || part == ".." }):
 		return `has "." or ".." for a part, which no target path has`
 	case !globPattern.MatchString(s):
