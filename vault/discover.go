@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -150,17 +148,13 @@ func parseConstraint(constraint string, prereleases bool) (func(version string) 
 	if text == "" || text == "latest" {
 		return func(version string) bool { return prereleases || !plugin.IsPrerelease(version) }, nil
 	}
-	c, err := semver.NewConstraint(text)
+	r, err := policy.ParseRange(text)
 	if err != nil {
-		e := tuferr.New(protocol.CodeUsage, "%.100q is not a version constraint", constraint)
+		e := tuferr.New(protocol.CodeUsage, "%w", err)
 		e.Hint = "give a version such as 1.2.3, a range such as ^1.2 or >=1.2, <2, or latest"
 		return nil, e
 	}
-	c.IncludePrerelease = prereleases
-	return func(version string) bool {
-		parsed, err := semver.StrictNewVersion(version)
-		return err == nil && c.Check(parsed)
-	}, nil
+	return func(version string) bool { return r.Admits(version, prereleases) }, nil
 }
 
 // inChannel says whether who follows a channel is offered the plugin.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -78,4 +79,24 @@ func pins(s string) []string {
 		versions = append(versions, v)
 	}
 	return versions
+}
+
+// Range is a range of versions, such as "1.2.3", "^1.2" or ">=1.2, <2".
+type Range struct{ c *semver.Constraints }
+
+// ParseRange reads a range. The error is a [*Mistake].
+func ParseRange(s string) (Range, error) {
+	c, problem := parseRange(s)
+	if problem != "" {
+		return Range{}, &Mistake{Field: "version range", Problem: fmt.Sprintf("%.100q %s", s, problem), Fix: `write a version such as 1.2.3, or a range such as ^1.2 or ">=1.2, <2"`}
+	}
+	return Range{c}, nil
+}
+
+// Admits tells whether a version is in the range. Pre-releases are if the range
+// names one; otherwise if prereleases are followed, and the release that they lead
+// to is in the range too.
+func (r Range) Admits(version string, prereleases bool) bool {
+	v, err := semver.StrictNewVersion(version)
+	return err == nil && admits(r.c, v, prereleases)
 }
