@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 )
 
 // TestBusyIsNobodysFault: what our own limits stop blames neither the repository
@@ -58,6 +62,27 @@ func TestManyDownloadsAtOnce(t *testing.T) {
 	wg.Wait()
 	for _, err := range errs {
 		require.NoError(t, err)
+	}
+}
+
+// TestOneRequestAtATime is slower, and nothing else.
+func TestOneRequestAtATime(t *testing.T) {
+	for _, mode := range []Mode{ModeGo, ModeDual} {
+		w := newWorld(t)
+		for range 5 {
+			w.repo.PublishRoot()
+		}
+		var out, most atomic.Int32
+		w.server.On("", func(x *tuftest.Exchange) {
+			if n := out.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			time.Sleep(15 * time.Millisecond) // Late enough for guesses.
+			out.Add(-1)
+			tuftest.File(x)
+		})
+		w.get(w.client(mode, func(o *Options) { o.HTTP.MaxRequests = 1 }))
+		require.EqualValues(t, 1, most.Load())
 	}
 }
 
