@@ -53,7 +53,7 @@ func newWorld(t *testing.T, names ...string) *world {
 // release is what a test plugin is published with.
 type release struct {
 	publisher, name, version, channel, yanked, description string
-	content                                               string
+	content                                                string
 }
 
 func (r release) path() string {

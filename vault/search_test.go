@@ -69,8 +69,14 @@ func TestABrokenRepositoryDegradesItselfOnly(t *testing.T) {
 			w.servers["one"].On("metadata/3.root.json", tuftest.HTML)
 			w.servers["one"].On("metadata/timestamp.json", tuftest.HTML)
 		},
-		"forged":  func(w *world) { w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1); w.repos["one"].Publish("targets") },
-		"expired": func(w *world) { w.repos["one"].Timestamp.Signed["expires"] = "2020-01-01T00:00:00Z"; w.repos["one"].Publish("targets") },
+		"forged": func(w *world) {
+			w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1)
+			w.repos["one"].Publish("targets")
+		},
+		"expired": func(w *world) {
+			w.repos["one"].Timestamp.Signed["expires"] = "2020-01-01T00:00:00Z"
+			w.repos["one"].Publish("targets")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "one", "two")
