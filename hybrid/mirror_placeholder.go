@@ -1,0 +1,4 @@
+package hybrid
+
+// Mirror is a further place where a repository is served.
+type Mirror struct{ URL, MetadataURL, TargetsURL string }
