@@ -57,7 +57,9 @@ func (o Options) check() []error {
 		m.check(fmt.Sprintf("mappings[%d]", i), names, &found)
 	}
 	for _, err := range checkPolicy(o.Policy) {
-		found.add("policy", "", "policy: %v", err)
+		// Its text begins with the field, such as "allow.names[0]: ".
+		field, _, _ := strings.Cut(err.Error(), ": ")
+		found.add("policy."+field, "", "policy.%v", err)
 	}
 	for _, id := range slices.Sorted(maps.Keys(o.Plugins)) {
 		checkPlugin(id, o.Plugins[id], &found)
@@ -276,7 +278,9 @@ func checkPlugin(id, constraint string, found *mistakes) {
 	if _, ok := plugin.IsPath(plugin.Path(publisher, name, "1.0.0")); !ok || strings.Contains(name, "/") {
 		found.add(key, "", "%s: a plugin is called PUBLISHER/NAME, such as acme/hello", key)
 	}
-	if _, err := semver.NewConstraint(clip(constraint)); err != nil {
+	// What a policy cannot read as a range is none here either.
+	rule := policy.Policy{Plugins: map[string]policy.Rule{"acme/hello": {Version: constraint}}}
+	if _, err := semver.NewConstraint(clip(constraint)); err != nil || len(checkPolicy(rule)) > 0 {
 		found.add(key, `write a version or a range, such as "^1.2"`, "%s: %q is no range of versions", key, clip(constraint))
 	}
 }

@@ -75,7 +75,7 @@ func TestFullExample(t *testing.T) {
 			MetadataURL: "https://meta.acme.example/v1", TargetsURL: "https://cdn.acme.example/v1",
 			Mirrors: []hybrid.Mirror{
 				{URL: "https://mirror.example/acme"},
-				{MetadataURL: "https://meta.mirror.example", TargetsURL: "https://cdn.mirror.example"},
+				{MetadataURL: "https://meta.mirror.example", TargetsURL: "https://cdn.mirror.example", SendCredentials: true},
 			},
 			RootFile: in("trust/acme.json"), MetadataDir: in("state/acme"),
 			Limits: hybrid.Limits{Root: 262144, Timestamp: 8192, Snapshot: 1048576, Targets: 8388608,

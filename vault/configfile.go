@@ -81,9 +81,10 @@ type fileRepository struct {
 }
 
 type fileMirror struct {
-	URL         string `yaml:"url"`
-	MetadataURL string `yaml:"metadataUrl"`
-	TargetsURL  string `yaml:"targetsUrl"`
+	URL             string `yaml:"url"`
+	MetadataURL     string `yaml:"metadataUrl"`
+	TargetsURL      string `yaml:"targetsUrl"`
+	SendCredentials bool   `yaml:"sendCredentials"`
 }
 
 type fileLimits struct {
@@ -307,7 +308,7 @@ func (r *fileRepository) repository(dir, key string, found *mistakes) Repository
 	}
 	r.Limits.apply(&out)
 	for _, m := range r.Mirrors {
-		out.Mirrors = append(out.Mirrors, hybrid.Mirror{URL: m.URL, MetadataURL: m.MetadataURL, TargetsURL: m.TargetsURL})
+		out.Mirrors = append(out.Mirrors, hybrid.Mirror(m))
 	}
 	files := secretFiles{key: key, found: found}
 	out.HTTP.BearerToken = files.token(below(dir, r.TokenFile))
