@@ -21,27 +21,44 @@ func deps(t *testing.T, pkg string) []string {
 	return strings.Fields(string(out))
 }
 
+// cheap are the modules that package hybrid links.
+var cheap = []string{
+	"github.com/go-json-experiment/json", "github.com/gofrs/flock", "github.com/google/go-containerregistry",
+	"github.com/opencontainers/go-digest", "github.com/secure-systems-lab/go-securesystemslib",
+	"github.com/sigstore/protobuf-specs", "github.com/sigstore/sigstore", "github.com/sony/gobreaker",
+	"github.com/theupdateframework/go-tuf", "golang.org/x/crypto", "golang.org/x/sync", "golang.org/x/sys",
+	"golang.org/x/term", "golang.org/x/time", "google.golang.org/genproto/googleapis", "google.golang.org/protobuf",
+	module,
+}
+
 // TestHybridStaysCheapToEmbed: an application that embeds the client must not
 // be made to link a command line framework, a cloud SDK or a web server
 // framework. The list names every module that it does link; go-tuf brings
 // sigstore, and sigstore the rest.
 func TestHybridStaysCheapToEmbed(t *testing.T) {
-	allowed := []string{
-		"github.com/go-json-experiment/json", "github.com/gofrs/flock", "github.com/google/go-containerregistry",
-		"github.com/opencontainers/go-digest", "github.com/secure-systems-lab/go-securesystemslib",
-		"github.com/sigstore/protobuf-specs", "github.com/sigstore/sigstore", "github.com/sony/gobreaker",
-		"github.com/theupdateframework/go-tuf", "golang.org/x/crypto", "golang.org/x/sync", "golang.org/x/sys",
-		"golang.org/x/term", "golang.org/x/time", "google.golang.org/genproto/googleapis", "google.golang.org/protobuf",
-		module,
-	}
-	for _, pkg := range deps(t, "./hybrid") {
+	linksOnly(t, "./hybrid", cheap)
+}
+
+// TestVaultStaysCheapToEmbed: the same, besides the configuration file, ranges of
+// versions, and the schema of manifests.
+func TestVaultStaysCheapToEmbed(t *testing.T) {
+	linksOnly(t, "./vault", append([]string{
+		"go.yaml.in/yaml", "github.com/Masterminds/semver", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text",
+	}, cheap...))
+}
+
+// linksOnly requires that pkg links nothing but the standard library without cgo,
+// and these modules.
+func linksOnly(t *testing.T, pkg string, allowed []string) {
+	root := pkg
+	for _, pkg := range deps(t, root) {
 		if first, _, _ := strings.Cut(pkg, "/"); !strings.Contains(first, ".") || strings.HasPrefix(pkg, "vendor/") {
 			require.NotEqual(t, "runtime/cgo", pkg)
 			continue
 		}
 		require.True(t, slices.ContainsFunc(allowed, func(a string) bool {
 			return pkg == a || strings.HasPrefix(pkg, a+"/")
-		}), "hybrid links %s", pkg)
+		}), "%s links %s", root, pkg)
 	}
 }
 
@@ -68,6 +85,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/plugin":     {"vault-tuf/", "go-tuf", "jsonschema"},
 		"./internal/draft":      {"/repository", "/hybrid", "/internal/store", "/internal/transport", "/internal/keys", "go-tuf"},
 		"./internal/webserver":  {"/repository", "/hybrid", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf"},
+		"./vault":               {"vault-tuf/repository", "/cmd/", "/internal/tuftest", "/internal/webserver", "/internal/keyfile"},
 		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper"},
 		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
 		"./vault/policy":        {"/hybrid", "/repository", "/cmd/", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf", "jsonschema"},

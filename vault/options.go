@@ -17,30 +17,50 @@ const DefaultRepository = "default"
 // Options configure a [Vault]. The zero value is safe: one repository taken from
 // the environment, as [hybrid.Options] has it, and a policy that allows nothing.
 //
-// [ReadOptions] reads them from a YAML file. What code sets goes before the file,
-// the file before the environment, the environment before the defaults.
+// What code sets goes before the environment, the environment before the file that
+// File names, and the file before the defaults. [New] puts them together: it fills
+// what is unset (zero, or empty) in Options and changes nothing that is set. A list,
+// the policy and Plugins are one value each, and never mixed of two.
 type Options struct {
-	// Repositories in order of precedence. Empty means one, [DefaultRepository],
-	// from the environment.
+	// File is a YAML file, docs/configuration.md explains it; "" means none.
+	// [ReadOptions] tells what one says by itself.
+	File string
+
+	// Repositories in order of precedence. Empty means those of the file; if that
+	// names none either, one, [DefaultRepository], at RAGNOS_TUF_REPO_URL, else at
+	// http://localhost:8080, with the root in the file RAGNOS_TUF_ROOT. These two
+	// variables also go before the file's remoteRepoUrl and root; they change no
+	// list of repositories, neither this one nor the file's.
 	Repositories []Repository
 	// Mappings say which repositories answer for which target paths. Empty means
-	// all of them for all paths, in their order, with a threshold of 1.
+	// those of the file, then all repositories for all paths, in their order, with a
+	// threshold of 1.
 	Mappings []Mapping
-	// Policy says what may be installed. The zero value allows nothing.
+	// Policy says what may be installed. The zero value means that of the file; if
+	// there is none, nothing is allowed.
 	Policy policy.Policy
+	// Plugins are what the application wants: a version or range, such as "^1.2", by
+	// "publisher/name". The lockfile is made from it; it allows nothing by itself.
+	// Nil means those of the file.
+	Plugins map[string]string
 
 	// MetadataDir holds a trust store for each repository and the record of what
-	// is installed; empty means RAGNOS_TUF_METADATA_DIR, then ./tuf-metadata.
-	// CacheDir holds verified plugins of all repositories; empty means
-	// RAGNOS_TUF_CACHE_DIR, then ./tuf-cache. Any number of processes may share them.
+	// is installed; empty means RAGNOS_TUF_METADATA_DIR, then the file, then
+	// ./tuf-metadata. CacheDir holds verified plugins of all repositories; empty
+	// means RAGNOS_TUF_CACHE_DIR, then the file, then ./tuf-cache. Any number of
+	// processes may share them.
 	MetadataDir, CacheDir string
 
-	// Mode says which engines answer; "" means RAGNOS_TUF_CLIENT, then auto.
+	// Mode says which engines answer; "" means RAGNOS_TUF_CLIENT, then the file,
+	// then auto.
 	Mode hybrid.Mode
-	// DisableFallback leaves python-tuf out: mode auto becomes go.
+	// DisableFallback leaves python-tuf out: mode auto becomes go. It holds if code
+	// or the file (allowFallback: false) says so.
 	DisableFallback bool
-	// Python, EngineTimeout, BreakerFailures and BreakerCoolDown are those of
-	// [hybrid.Options], the same for every repository; each has a breaker of its own.
+	// Python is the interpreter for python-tuf; empty means RAGNOS_PYTHON_BIN, then
+	// the file, then what [hybrid.Options] has. EngineTimeout, BreakerFailures and
+	// BreakerCoolDown are those of [hybrid.Options], too, the same for every
+	// repository; each has a breaker of its own.
 	Python          string
 	EngineTimeout   time.Duration
 	BreakerFailures uint32
@@ -81,8 +101,9 @@ type Repository struct {
 	// Mirrors are further places where the same repository is served.
 	Mirrors []hybrid.Mirror
 
-	// Root is the trusted root metadata, RootFile a file that holds it. One of them
-	// pins the trust store; without either it must have been pinned before.
+	// Root is the trusted root metadata, RootFile a file that holds it, read by
+	// [New]. One of them pins the trust store; without either it must have been
+	// pinned before.
 	Root     []byte
 	RootFile string
 	// MetadataDir is the trust store; empty means one below Options.MetadataDir,
@@ -106,7 +127,8 @@ type Mapping struct {
 	Paths []string
 	// Repositories are names, in order of precedence.
 	Repositories []string
-	// Threshold is how many of them must agree on length and hashes; 0 means 1.
+	// Threshold is how many of them must agree on length and hashes, at most all; 0
+	// means 1.
 	Threshold int
 	// Terminating ends the search when this mapping matches and does not answer.
 	Terminating bool
