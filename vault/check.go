@@ -56,7 +56,7 @@ func (o Options) check() []error {
 	for i, m := range o.Mappings {
 		m.check(fmt.Sprintf("mappings[%d]", i), names, &found)
 	}
-	for _, err := range checkPolicy(o.Policy) {
+	for _, err := range o.Policy.Check() {
 		// Its text begins with the field, such as "allow.names[0]: ".
 		field, _, _ := strings.Cut(err.Error(), ": ")
 		found.add("policy."+field, "", "policy.%v", err)
@@ -65,14 +65,6 @@ func (o Options) check() []error {
 		checkPlugin(id, o.Plugins[id], &found)
 	}
 	return found
-}
-
-// checkPolicy returns what is wrong with the policy.
-func checkPolicy(p policy.Policy) []error {
-	if c, ok := any(&p).(interface{ Check() []error }); ok {
-		return c.Check()
-	}
-	return nil
 }
 
 func (o Options) checkEngines(found *mistakes) {
@@ -183,6 +175,8 @@ func (r Repository) bounds() []bound {
 	h, l := r.HTTP, r.Limits
 	return []bound{
 		{"limits.roots", r.MaxRoots < 0}, {"limits.roles", r.MaxRoles < 0}, {"limits.downloads", r.MaxDownloads < 0},
+		{"limits.requestsPerSecond", !(h.RequestsPerSecond >= 0)}, {"limits.requests", h.MaxRequests < 0},
+		{"limits.bytesPerSecond", h.BytesPerSecond < 0}, {"limits.waiting", h.MaxWaiting < 0},
 		{"limits.minRate", h.MinRate < 0}, {"limits.minRateWindow", h.MinRateWindow < 0},
 		{"timeouts.connect", h.ConnectTimeout < 0}, {"timeouts.firstByte", h.FirstByteTimeout < 0},
 		{"timeouts.total", h.TotalTimeout < 0}, {"timeouts.stream", h.StreamTimeout < 0},

@@ -70,8 +70,13 @@ func (o Options) resolve(getenv func(string) string) (Options, error) {
 		}
 	}
 	found := file.found
+	one := len(o.Repositories) == 0 && len(file.Repositories) == 0
 	o.merge(file, getenv)
 	o.setDefaults()
+	if one {
+		// Where package hybrid and its commands have it.
+		o.Repositories[0].MetadataDir = o.MetadataDir
+	}
 	found = append(found, o.check()...)
 	roots, unreadable := o.roots()
 	if err := append(found, unreadable...).err(o.File, file.from); err != nil {

@@ -102,6 +102,8 @@ type fileLimits struct {
 // apply puts the limits of the file where the repository has them.
 func (l fileLimits) apply(r *Repository) {
 	r.MaxRoots, r.MaxRoles, r.MaxDownloads = l.Roots, l.Roles, l.Downloads
+	r.HTTP.RequestsPerSecond, r.HTTP.BytesPerSecond = l.RequestsPerSecond, l.BytesPerSecond
+	r.HTTP.MaxRequests, r.HTTP.MaxWaiting = l.Requests, l.Waiting
 	r.HTTP.MinRate, r.HTTP.MinRateWindow = l.MinRate, time.Duration(l.MinRateWindow)
 }
 
