@@ -17,7 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 // wire records the headers of requests, by file name.
@@ -201,6 +203,64 @@ func TestSessionKeepsToItsMirror(t *testing.T) {
 			require.Equal(t, []string{"in use", "down"}, states(t, c))
 		})
 	}
+}
+
+// TestTargetsComeFromTheSessionsMirror while that one is well.
+func TestTargetsComeFromTheSessionsMirror(t *testing.T) {
+	w := newMirrored(t, 2)
+	w.servers[0].On("metadata/timestamp.json", tuftest.Status(500))
+	c := w.client(ModeGo, hour)
+	require.NoError(t, c.Refresh(context.Background()))
+	w.servers[0].Heal()
+	w.pass(minCoolDown)
+	w.forget()
+	w.get(c)
+	require.Equal(t, []bool{false, true}, w.asked())
+}
+
+// TestRestartStaysAtItsMirror, when another process has moved the store on.
+func TestRestartStaysAtItsMirror(t *testing.T) {
+	w := newMirrored(t, 2)
+	w.servers[0].Close()
+	c := w.client(ModeGo)
+	w.servers[1].Before("metadata/2.snapshot.json", func() {
+		w.repo.Publish("targets")
+		w.sync()
+		other := w.world.client(ModeGo, func(o *Options) { o.RepositoryURL = w.servers[1].URL })
+		if err := other.Refresh(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	require.EqualValues(t, 3, w.get(c).Versions.Timestamp)
+	require.Equal(t, []string{"down", "in use"}, states(t, c))
+}
+
+// TestOrder: by preference; those in trouble last, the least troubled first.
+func TestOrder(t *testing.T) {
+	w := newMirrored(t, 4)
+	ms := w.client(ModeGo).mirrors
+	order := func(first *mirror) (list []int) {
+		for _, m := range ms.order(first) {
+			list = append(list, slices.Index(ms.all, m))
+		}
+		return list
+	}
+	fail := func(i int) { ms.note(ms.begin(ms.all[i], partTop), tuferr.New(protocol.CodeUnreachable, "")) }
+	require.Equal(t, []int{0, 1, 2, 3}, order(nil))
+	require.Equal(t, []int{2, 0, 1, 3}, order(ms.all[2]))
+	fail(0)
+	w.pass(minCoolDown)
+	fail(0)
+	fail(2)
+	require.Equal(t, []int{1, 3, 2, 0}, order(nil))
+	require.Equal(t, []int{1, 3, 2, 0}, order(ms.all[0]))
+	fail(1)
+	fail(3)
+	require.Equal(t, []int{1, 2, 3, 0}, order(nil))
+	w.pass(minCoolDown)
+	require.Equal(t, []int{1, 2, 3, 0}, order(nil))
+	w.pass(minCoolDown)
+	require.Equal(t, []int{0, 1, 2, 3}, order(nil))
 }
 
 // TestDelegatedRoleNobodyHas is asked for once at each mirror.
