@@ -33,8 +33,7 @@ func (c *Client) download(ctx context.Context, name string, opts DownloadOptions
 		return nil, err
 	}
 	if err := f.expects(opts.ExpectedHash); err != nil {
-		c.refused(err)
-		return nil, err
+		return nil, c.refused(err)
 	}
 	return c.obtain(ctx, f, opts.Progress)
 }
@@ -54,8 +53,7 @@ func (c *Client) obtain(ctx context.Context, f *find, progress func(done, total 
 	}
 	path, err := c.fetch(ctx, cache, f, progress)
 	if err != nil {
-		c.refused(err)
-		return nil, withTarget(err, f.info.Name)
+		return nil, c.refused(withTarget(err, f.info.Name))
 	}
 	return f.result(path, false), nil
 }
