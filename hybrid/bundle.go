@@ -172,11 +172,13 @@ func (v *verified) bundleResult(roles []bundle.Role) *BundleResult {
 	return r
 }
 
-// refused raises the event of a verdict that no engine has spoken.
-func (c *Client) refused(err error) {
+// refused raises the event of a verdict that no engine has spoken, and returns err
+// as one that was told of.
+func (c *Client) refused(err error) error {
 	if tuferr.ClassOf(err) == protocol.ClassVerdict {
-		c.events.emit(SeverityCritical, "refused", err.Error(), err)
+		return c.events.refused("refused", err)
 	}
+	return err
 }
 
 // rootChain reads the root versions from the pinned one to root out of the trust
@@ -218,8 +220,7 @@ func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptio
 	}
 	b, err := bundle.Open(ctx, r, c.opts.Limits)
 	if err != nil {
-		c.refused(err)
-		return nil, err
+		return nil, c.refused(err)
 	}
 	names := b.Targets()
 	for _, name := range names {
@@ -244,8 +245,7 @@ func (c *Client) importBundle(ctx context.Context, r io.Reader, opts ImportOptio
 	}
 	result := v.bundleResult(append(roles, bundle.Role{Doc: v.out.Snapshot}))
 	if err := c.take(ctx, b, found, result); err != nil {
-		c.refused(err)
-		return nil, err
+		return nil, c.refused(err)
 	}
 	return result, nil
 }

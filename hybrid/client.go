@@ -103,7 +103,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 	return c.call(ctx, "refresh", func(ctx context.Context) error {
 		s, err := c.fresh(ctx)
 		if err == nil {
-			err = s.offline
+			err = tuferr.Tell(s.offline) // by the event "offline"
 		}
 		return err
 	})

@@ -31,8 +31,7 @@ func (c *Client) download(ctx context.Context, name string, opts DownloadOptions
 		return nil, err
 	}
 	if err := f.expects(opts.ExpectedHash); err != nil {
-		c.refused(err)
-		return nil, err
+		return nil, c.refused(err)
 	}
 	if err := f.decided(opts); err != nil {
 		return nil, err
@@ -55,8 +54,7 @@ func (c *Client) obtain(ctx context.Context, f *find, progress func(done, total 
 	}
 	path, err := c.fetch(ctx, cache, f, progress)
 	if err != nil {
-		c.refused(err)
-		return nil, withTarget(err, f.info.Name)
+		return nil, c.refused(withTarget(err, f.info.Name))
 	}
 	return f.result(path, false), nil
 }

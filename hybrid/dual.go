@@ -41,7 +41,7 @@ func (r *attempt) both(ctx context.Context) (*verified, error) {
 		err = engine.Cancelled(ctx)
 	}
 	if tuferr.ClassOf(err) == protocol.ClassVerdict {
-		r.events.emit(SeverityCritical, dualEvent(err), err.Error(), err)
+		err = r.events.refused(dualEvent(err), err)
 	}
 	if common == nil {
 		return nil, err

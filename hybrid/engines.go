@@ -26,7 +26,7 @@ func (r *attempt) run(ctx context.Context) (*verified, error) {
 
 func (r *attempt) alone(ctx context.Context, e engine.Engine) (*verified, error) {
 	good, err := r.judge(ctx, e)
-	r.tell(decide(r.opts.Mode, err), err)
+	err = r.tell(decide(r.opts.Mode, err), err)
 	return r.kept(e, good, err), err
 }
 
@@ -58,7 +58,7 @@ func (r *attempt) auto(ctx context.Context) (*verified, error) {
 	}
 	good, err := r.judge(ctx, first)
 	act := decide(ModeAuto, err)
-	r.tell(act, err)
+	err = r.tell(act, err)
 	if act.fallback && ctx.Err() != nil {
 		return nil, engine.Cancelled(ctx)
 	}
@@ -80,7 +80,7 @@ func (r *attempt) auto(ctx context.Context) (*verified, error) {
 		// The other engine has verified the very bytes that this one could not.
 		told = act.breaker
 	} else {
-		r.tell(decide(ModeAuto, err), err)
+		err = r.tell(decide(ModeAuto, err), err)
 	}
 	r.status.fellBack(why)
 	r.events.emit(SeverityWarning, "fallback", fmt.Sprintf("%s answered in place of %s", second.Name(), first.Name()), why)
@@ -98,12 +98,14 @@ func (r *attempt) enginesFailed(errs ...error) error {
 	return e
 }
 
-// tell raises the event that goes with an action.
-func (r *attempt) tell(act action, err error) {
+// tell raises the event that goes with an action, and returns err, which says
+// then whether a verdict has been told of.
+func (r *attempt) tell(act action, err error) error {
 	switch {
 	case act.event == SeverityCritical:
-		r.events.emit(act.event, "refused", err.Error(), err)
+		return r.events.refused("refused", err)
 	case act.event != "":
 		r.events.emit(act.event, string(tuferr.CodeOf(err)), err.Error(), err)
 	}
+	return err
 }

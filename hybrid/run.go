@@ -134,6 +134,9 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 		return nil, cerr
 	}
 	v.view = after
+	if cerr == nil {
+		c.events.rootMoved(view.Root, after.Root)
+	}
 	return v, err
 }
 

@@ -21,14 +21,20 @@ import (
 
 // statusBoard remembers what Status tells of the past.
 type statusBoard struct {
-	lastError, lastFallback atomic.Pointer[string]
+	lastError    atomic.Pointer[failure]
+	lastFallback atomic.Pointer[string]
+}
+
+// failure is what is remembered of an error.
+type failure struct {
+	code protocol.Code
+	text string
 }
 
 func (b *statusBoard) note(err error) {
 	switch {
 	case err != nil:
-		msg := err.Error()
-		b.lastError.Store(&msg)
+		b.lastError.Store(&failure{tuferr.CodeOf(err), err.Error()})
 	case b.lastError.Load() != nil: // A store by each call would slow the others down.
 		b.lastError.Store(nil)
 	}
@@ -55,7 +61,10 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		MetadataURL: c.opts.MetadataURL, TargetsURL: c.opts.TargetsURL, Mirrors: c.mirrors.status(),
 		MetadataDir: c.opts.MetadataDir, CacheDir: c.opts.CacheDir, Roles: []RoleStatus{},
 	}
-	s.LastError, s.LastFallback = text(c.status.lastError.Load()), text(c.status.lastFallback.Load())
+	if last := c.status.lastError.Load(); last != nil {
+		s.LastError, s.LastErrorCode = last.text, last.code
+	}
+	s.LastFallback = text(c.status.lastFallback.Load())
 	view, err := c.store.View(ctx)
 	if tuferr.CodeOf(err) == protocol.CodeNoRoot {
 		return s, nil

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"time"
+
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 // Versions are the metadata versions that an answer rests on.
@@ -74,10 +76,11 @@ type Status struct {
 	// LastRefresh is the start of the last verified refresh, zero if there was none.
 	LastRefresh time.Time    `json:"last_refresh,omitzero"`
 	Roles       []RoleStatus `json:"roles"`
-	// LastError is the last call's error, "" if it succeeded; LastFallback why
-	// go-tuf was last passed over.
-	LastError    string `json:"last_error,omitempty"`
-	LastFallback string `json:"last_fallback,omitempty"`
+	// LastError is the last call's error, "" if it succeeded, and LastErrorCode its
+	// code; LastFallback is why go-tuf was last passed over.
+	LastError     string        `json:"last_error,omitempty"`
+	LastErrorCode protocol.Code `json:"last_error_code,omitempty"`
+	LastFallback  string        `json:"last_fallback,omitempty"`
 	// MetadataURL and TargetsURL are file URLs if the repository lies in a directory.
 	MetadataURL string `json:"metadata_url"`
 	TargetsURL  string `json:"targets_url"`

@@ -44,7 +44,7 @@ func (s *Store) Commit(ctx context.Context, v *View, out *engine.Outcome, info C
 			return err
 		}
 		if p.refused != nil {
-			x.rollback(p.refused)
+			p.refused = x.rollback(p.refused)
 		}
 		if err := x.apply(p); err != nil {
 			return err

@@ -180,7 +180,7 @@ func (x *session) conflict(trusted, doc *admission.Doc, path string) error {
 	x.event(Event{Code: EventRootConflict, Severity: Critical, Role: "root", Path: path,
 		Trusted: trusted.Version, Received: doc.Version,
 		Message: fmt.Sprintf("refused a root with SHA-256 %s, trusted is %s", doc.SHA256, trusted.SHA256)})
-	return e
+	return tuferr.Tell(e)
 }
 
 // walk returns the longest chain in the history that verifies from the anchor
@@ -290,7 +290,7 @@ func (x *session) raise(st *state, f Floors) (Floors, error) {
 	if ts := st.timestamp; ts != nil && ts.Version > f.Timestamp && verify.Signed(st.root(), "timestamp", ts) == nil {
 		if err := f.CheckTimestamp(ts); err != nil {
 			st.timestamp = nil
-			x.rollback(err)
+			_ = x.rollback(err)
 			return f, x.quarantine(x.public("timestamp.json"), "timestamp", err.Error())
 		}
 		f = f.withTimestamp(ts)
@@ -302,7 +302,7 @@ func (x *session) raise(st *state, f Floors) (Floors, error) {
 	}
 	if err := f.CheckSnapshot(snap); err != nil {
 		st.snapshot = nil
-		x.rollback(err)
+		_ = x.rollback(err)
 		return f, x.quarantine(x.public(snapshotFile), "snapshot", err.Error())
 	}
 	return f.withSnapshot(snap), nil
@@ -328,9 +328,11 @@ func (x *session) rebuild(st *state, f Floors) (Floors, error) {
 	return f, nil
 }
 
-func (x *session) rollback(err error) {
+// rollback tells of a version below the floor, and returns err as told of.
+func (x *session) rollback(err error) error {
 	e := tuferr.As(err)
 	x.event(Event{Code: EventRollback, Severity: Critical, Role: e.Role, Trusted: e.Trusted, Received: e.Received, Message: e.Msg})
+	return tuferr.Tell(err)
 }
 
 // export writes the trusted root to root.json, unless what it holds is that, or

@@ -42,6 +42,8 @@ type Error struct {
 	Err error
 	// Causes holds one error for each engine when all of them failed or disagreed.
 	Causes []error
+	// told says that an event tells of it: see Tell.
+	told bool
 }
 
 // New makes an error with a formatted message. A %w verb in the format sets Err.
@@ -143,6 +145,25 @@ func As(err error) *Error {
 		return e
 	}
 	return nil
+}
+
+// Tell returns err as one that an event has been raised about. Whoever gets it
+// raises none again: see [Told]. It changes no error that others may hold.
+func Tell(err error) error {
+	e := As(err)
+	if e == nil {
+		return err
+	}
+	copied := *e
+	copied.told = true
+	return &copied
+}
+
+// Told says whether an event has been raised about err. An error that wraps it
+// is another one, which nobody has told of.
+func Told(err error) bool {
+	e := As(err)
+	return e != nil && e.told
 }
 
 // CodeOf returns the code of err: "" for nil, CodeInternal for a foreign error.
