@@ -248,7 +248,7 @@ func TestAdoptKeysOnAnOpenMedium(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, keysName), 0o755))
 	a := &adopting{r: newRepository(dir, config{}, Options{})}
-	requireCode(t, protocol.CodePermissions, a.writeKey("a.key", 0o600, []byte("secret")))
+	requireCode(t, a.writeKey("a.key", 0o600, []byte("secret")), protocol.CodePermissions)
 	require.NoFileExists(t, filepath.Join(dir, keysName, "a.key"))
 	require.NoError(t, os.Chmod(filepath.Join(dir, keysName), 0o700))
 	require.NoError(t, a.writeKey("a.key", 0o600, []byte("secret")))
