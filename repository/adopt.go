@@ -391,6 +391,19 @@ func (a *adopting) copyKeys(ctx context.Context, s *state) error {
 	return nil
 }
 
+// writeKey writes a half of a key. Where modes have no effect the directory, or
+// else the file, is everybody's: then all that was made is removed again.
+func (a *adopting) writeKey(name string, perm fs.FileMode, data []byte) error {
+	if err := keyfile.CheckPrivate(filepath.Join(a.r.dir, keysName)); err != nil {
+		return err
+	}
+	err := a.write(path.Join(keysName, name), perm, bytes.NewReader(data))
+	if err == nil && perm&0o077 == 0 {
+		err = keyfile.CheckPrivate(filepath.Join(a.r.dir, keysName, name))
+	}
+	return err
+}
+
 // keysInForce returns the keyids of all keys that sign for a role.
 func keysInForce(s *state) map[string]bool {
 	all := keysOfDoc(s.root)
@@ -423,7 +436,7 @@ func (a *adopting) copyKey(k *keyfile.Key, roles, ids []string, taken map[string
 				perm = 0o644
 			}
 			if err == nil {
-				err = a.write(path.Join(keysName, to), perm, bytes.NewReader(data))
+				err = a.writeKey(to, perm, data)
 			}
 			clear(data)
 			if err != nil {

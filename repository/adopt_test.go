@@ -242,3 +242,14 @@ func TestAdoptWantsTheKeysItNeeds(t *testing.T) {
 	require.Error(t, err)
 	require.True(t, strings.Contains(err.Error(), "x.key"), err)
 }
+
+// TestAdoptKeysOnAnOpenMedium: where every directory is everybody's no key is written.
+func TestAdoptKeysOnAnOpenMedium(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, keysName), 0o755))
+	a := &adopting{r: newRepository(dir, config{}, Options{})}
+	requireCode(t, a.writeKey("a.key", 0o600, []byte("secret")), protocol.CodePermissions)
+	require.NoFileExists(t, filepath.Join(dir, keysName, "a.key"))
+	require.NoError(t, os.Chmod(filepath.Join(dir, keysName), 0o700))
+	require.NoError(t, a.writeKey("a.key", 0o600, []byte("secret")))
+}

@@ -17,9 +17,16 @@ import (
 func (s *state) version(role string) (int64, bool) {
 	switch role {
 	case roleRoot:
-		return s.root.Version, true
+		if s.root != nil {
+			return s.root.Version, true
+		}
 	case roleSnapshot:
-		return s.snapshot.Version, true
+		if s.snapshot != nil {
+			return s.snapshot.Version, true
+		}
+	}
+	if s.snapshot == nil {
+		return 0, false
 	}
 	meta, ok := s.snapshot.Meta[role+".json"]
 	return meta.Version, ok

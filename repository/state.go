@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -73,9 +75,14 @@ func (r *Repository) load(ctx context.Context) (*state, error) {
 	return s, err
 }
 
-// loadRoots walks the chain of roots from the first (specification, 5.3).
+// loadRoots walks the chain of roots, from the first or from the one that is there
+// (specification, 5.3).
 func (s *state) loadRoots(ctx context.Context) error {
-	for version := 1; version <= maxRoots; version++ {
+	from := 1
+	if s.root != nil {
+		from = int(s.root.Version) + 1
+	}
+	for version := from; version <= maxRoots; version++ {
 		if err := ctx.Err(); err != nil {
 			return ioError(s.r.dir, err)
 		}
@@ -85,8 +92,7 @@ func (s *state) loadRoots(ctx context.Context) error {
 			return nil
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return &Error{Code: protocol.CodeLocalIO, Path: s.r.metadataPath(name), Err: fs.ErrNotExist,
-				Msg: "half a repository: the first root is missing", Hint: "restore " + metadataName + " from a backup"}
+			return s.noFirstRoot(s.r.metadataPath(name))
 		}
 		if err == nil && s.root == nil {
 			err = verify.SelfSigned(doc)
@@ -100,6 +106,21 @@ func (s *state) loadRoots(ctx context.Context) error {
 		s.roots = append(s.roots, doc)
 	}
 	return &Error{Code: protocol.CodeTooMany, Role: roleRoot, Msg: fmt.Sprintf("more than %d versions", maxRoots)}
+}
+
+// noFirstRoot says what restores the first root.
+func (s *state) noFirstRoot(path string) error {
+	e := &Error{Code: protocol.CodeLocalIO, Path: path, Err: fs.ErrNotExist,
+		Msg: "half a repository: the first root is missing", Hint: "restore " + metadataName + " from a backup of the latest state"}
+	if s.r.source != "" {
+		return e
+	}
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		e.Path, e.Msg = filepath.Dir(path), "half a repository: the directory of the metadata is missing"
+	} else if doc, ok := s.anchor(); ok && doc.Version == 1 {
+		e.Hint = "copy " + anchorName + " of the repository there, which is the same file"
+	}
+	return e
 }
 
 // read admits a metadata file.

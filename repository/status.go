@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -19,7 +22,8 @@ const (
 	// Degraded: clients still work, but somebody should act: a role has less than
 	// a quarter of its lifetime left, or a publisher's has expired.
 	Degraded Health = "degraded"
-	// Down: a top-level role has expired, or metadata cannot be used.
+	// Down: a top-level role has expired, metadata cannot be used, or there are no
+	// plugins to download.
 	Down Health = "down"
 )
 
@@ -42,6 +46,9 @@ type Status struct {
 	Hints    []string `json:"hints,omitempty"`
 	// expired says that a role has expired, were it a publisher's.
 	expired bool
+	// missing is the error of the first file that is missing beside the metadata, or
+	// is not what it should be.
+	missing error
 }
 
 // RoleStatus is the state of a role.
@@ -87,6 +94,9 @@ type BinsStatus struct {
 func (r *Repository) Status(ctx context.Context) (Status, error) {
 	ring, unusable := r.ring()
 	st, err := r.status(ctx, nil, ring)
+	if err != nil {
+		st.Problems = append(st.Problems, err.Error())
+	}
 	if unusable != nil {
 		st.Hints = append(st.Hints, fmt.Sprintf("some keys cannot be used: %v", unusable))
 	}
@@ -112,6 +122,7 @@ func (r *Repository) status(ctx context.Context, m *memory, at ring) (Status, er
 		st.Targets += sum.targets
 		st.Bytes += sum.bytes
 	}
+	st.addMissing(s, at != nil)
 	if r.unfinished() {
 		st.degrade(Degraded, "a change is decided but not complete: the next command that changes the repository completes it")
 	}
@@ -120,6 +131,29 @@ func (r *Repository) status(ctx context.Context, m *memory, at ring) (Status, er
 		st.Hints = s.largeRoles()
 	}
 	return st, nil
+}
+
+// addMissing looks for what metadata does not know of: the directory of the targets,
+// and, for people, the root that new clients start from.
+func (st *Status) addMissing(s *state, people bool) {
+	if _, err := os.Stat(filepath.Join(s.r.dir, targetsName)); errors.Is(err, fs.ErrNotExist) && st.Targets > 0 {
+		st.lack(Down, s.r.dir, &Problem{KindMissing, true, targetsName, "the directory is not there: no plugin can be downloaded", restoreDir})
+	}
+	if p := s.anchorProblem(); people && p != nil {
+		st.lack(Degraded, s.r.dir, p)
+	}
+}
+
+func (st *Status) lack(to Health, dir string, p *Problem) {
+	st.degrade(to, fmt.Sprintf("%s: %s; %s", p.Path, p.Text, p.Do))
+	if st.missing != nil {
+		return
+	}
+	code := protocol.CodeLocalIO
+	if p.Kind == KindAnchor {
+		code = protocol.CodeRootConflict
+	}
+	st.missing = &Error{Code: code, Op: "status", Path: filepath.Join(dir, p.Path), Msg: p.Text, Hint: p.Do}
 }
 
 func (st *Status) degrade(to Health, problem string) {
@@ -235,9 +269,13 @@ func inDays(d time.Duration) string {
 }
 
 // Err is the error of a status that clients, or some of them, cannot live with:
-// expired. It is nil for Healthy and Degraded, unless a publisher's role has
-// expired.
+// expired, local_io if the directory of targets or DIR/root.json is missing, and
+// root_conflict if the latter is another root. It is nil for Healthy, and for
+// Degraded for other reasons, unless a publisher's role has expired.
 func (st Status) Err() error {
+	if st.missing != nil {
+		return st.missing
+	}
 	if st.Status != Down && !st.expired {
 		return nil
 	}

@@ -62,6 +62,8 @@ type Report struct {
 	// clients that are a step behind.
 	Superseded int       `json:"superseded"`
 	Problems   []Problem `json:"problems"`
+	// codes are the codes of metadata files that cannot be used, by path.
+	codes map[string]protocol.Code
 }
 
 // VerifyOptions are the options of [Repository.Verify].
@@ -73,9 +75,9 @@ type VerifyOptions struct {
 // Verify looks at everything on the disk: all metadata, every target's length
 // and hash, files that nothing refers to, keys, permissions, and what clients
 // could read differently. It changes nothing and takes no lock: what is being
-// published meanwhile may be named as unknown. An error means that it could not
-// go on; what is wrong with the repository stands in the report. It blocks until
-// done or ctx ends.
+// published meanwhile may be named as unknown. What is wrong with the repository
+// stands in the report, were it all the metadata that is missing; an error means
+// that there is none, or that ctx ended. It blocks until done.
 func (r *Repository) Verify(ctx context.Context, o VerifyOptions) (Report, error) {
 	v := &verification{r: r, o: o, expected: map[string]bool{}}
 	err := v.run(ctx)
@@ -90,6 +92,10 @@ type verification struct {
 	// expected are the files that current metadata refers to, relative to the
 	// repository, with slashes.
 	expected map[string]bool
+	// incomplete: metadata is missing or damaged, so that what is on the disk
+	// beside may be listed in it. untold counts such files.
+	incomplete bool
+	untold     int
 }
 
 func (v *verification) found(kind Kind, isError bool, path, text, do string) {
@@ -98,16 +104,14 @@ func (v *verification) found(kind Kind, isError bool, path, text, do string) {
 
 func (v *verification) run(ctx context.Context) (err error) {
 	v.report.Problems = []Problem{}
-	if v.state, err = v.r.load(ctx); err != nil {
-		return err
-	}
-	if err := v.all(ctx); err != nil {
+	if err := v.gather(ctx); err != nil {
 		return err
 	}
 	v.checkMetadata()
 	if err := v.checkTargets(ctx); err != nil {
 		return err
 	}
+	v.checkTargetsDir()
 	v.checkAnchor()
 	if err := v.checkFiles(ctx); err != nil {
 		return err
@@ -129,8 +133,12 @@ func (v *verification) checkMetadata() {
 	for _, doc := range v.roots {
 		current(versioned(roleRoot, doc.Version), roleRoot, doc)
 	}
-	current("timestamp.json", roleTimestamp, v.timestamp)
-	current(versioned(roleSnapshot, v.snapshot.Version), roleSnapshot, v.snapshot)
+	if v.timestamp != nil {
+		current("timestamp.json", roleTimestamp, v.timestamp)
+	}
+	if v.snapshot != nil {
+		current(versioned(roleSnapshot, v.snapshot.Version), roleSnapshot, v.snapshot)
+	}
 	for _, name := range sortedKeys(v.roles) {
 		doc := v.roles[name].doc
 		current(versioned(name, doc.Version), name, doc)
@@ -182,7 +190,7 @@ func (v *verification) checkTargets(ctx context.Context) error {
 
 // checkPaths names the targets of a role that no search finds.
 func (v *verification) checkPaths(role string) error {
-	if role == roleTargets {
+	if role == roleTargets || v.incomplete {
 		return nil
 	}
 	lost := 0
@@ -215,7 +223,7 @@ func (v *verification) checkTarget(ctx context.Context, target, digest string, t
 	const restore = "restore the file from a backup; if it is lost, yank the version and publish a new one"
 	f, size, err := openPublic(path.Join(v.r.dir, targetsName), name)
 	switch {
-	case isMissing(err):
+	case isMissing(err), errors.Is(err, errNoDirectory) && v.gone(targetsName):
 		v.found(KindMissing, true, where, "listed as "+target+", but it is not there, or cannot be served", restore)
 		return nil
 	case err != nil:
@@ -246,8 +254,8 @@ func (v *verification) checkTarget(ctx context.Context, target, digest string, t
 	return nil
 }
 
-// Err is the error of a report with errors: local_io for missing files, mismatch
-// for damaged ones, permissions, root_conflict for the anchor, malformed for what
+// Err is the error of a report with errors: local_io for missing files, for damaged
+// metadata what makes clients refuse it, mismatch for other damaged files, permissions, root_conflict for the anchor, malformed for what
 // clients read differently. Warnings are none.
 func (p Report) Err() error {
 	codes := map[Kind]protocol.Code{
@@ -261,7 +269,10 @@ func (p Report) Err() error {
 			continue
 		}
 		if n++; e == nil {
-			code, ok := codes[problem.Kind]
+			code, ok := p.codes[problem.Path]
+			if !ok {
+				code, ok = codes[problem.Kind]
+			}
 			if !ok {
 				code = protocol.CodeLocalIO
 			}

@@ -161,13 +161,6 @@ func TestVerifyTellsSupersededFiles(t *testing.T) {
 	require.Equal(t, Report{Roles: 4, Superseded: 5, Problems: []Problem{}}, verified(t, r, VerifyOptions{}))
 }
 
-func TestVerifyFailsOnWhatCannotBeLoaded(t *testing.T) {
-	r := newQuickRepository(t)
-	require.NoError(t, os.WriteFile(r.metadataPath("1.snapshot.json"), []byte("{"), 0o600))
-	_, err := r.Verify(t.Context(), VerifyOptions{})
-	require.Equal(t, "verify", requireCode(t, err, protocol.CodeMalformed).Op)
-}
-
 func TestSplit(t *testing.T) {
 	a, b, c := errors.New("a"), errors.New("b"), errors.New("c")
 	require.Equal(t, []error{a, b, c}, split(errors.Join(errors.Join(a, b), c)))

@@ -53,35 +53,25 @@ func (s sums) match(want map[string]string) bool {
 	return len(want) > 0
 }
 
-// checkAnchor holds DIR/root.json against the chain of roots.
-func (v *verification) checkAnchor() {
-	data, err := readFile(filepath.Join(v.r.dir, anchorName), ownLimits.Root)
-	if err != nil {
-		v.found(KindAnchor, true, anchorName, fmt.Sprintf("cannot be read: %v", err), "copy "+metadataName+"/1.root.json there")
-		return
-	}
-	if !slices.ContainsFunc(v.roots, func(doc *admission.Doc) bool { return bytes.Equal(doc.Raw, data) }) {
-		v.found(KindAnchor, true, anchorName, "not one of the roots of this repository: clients that start from it trust nothing here",
-			"find out who changed it; then copy "+metadataName+"/1.root.json there")
-	}
-}
-
 // checkFiles looks for files that nothing refers to.
 func (v *verification) checkFiles(ctx context.Context) error {
 	var odd []string
 	for _, dir := range []string{metadataName, targetsName} {
 		err := filepath.WalkDir(filepath.Join(v.r.dir, dir), func(p string, d fs.DirEntry, err error) error {
-			if err == nil {
-				err = ctx.Err()
+			if ctx.Err() != nil {
+				return ioError(p, ctx.Err())
 			}
-			if err != nil {
-				return ioError(p, err)
-			}
-			rel, err := filepath.Rel(v.r.dir, p)
-			if name := filepath.ToSlash(rel); err == nil && !d.IsDir() && !v.expected[name] {
+			rel, _ := filepath.Rel(v.r.dir, p) // It is below.
+			name := filepath.ToSlash(rel)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				// Removed meanwhile, or named as missing.
+			case err != nil:
+				v.found(KindPermissions, true, name, fmt.Sprintf("cannot be looked into: %v", err), "let the user who serves the repository read it")
+			case !d.IsDir() && !v.expected[name]:
 				odd = append(odd, name)
 			}
-			return err
+			return nil
 		})
 		if err != nil {
 			return err
@@ -89,6 +79,18 @@ func (v *verification) checkFiles(ctx context.Context) error {
 	}
 	v.checkOdd(odd)
 	return v.checkLeftovers()
+}
+
+// checkTargetsDir names the directory of the targets, if it is missing: without it
+// nothing is served, though nothing may be listed either.
+func (v *verification) checkTargetsDir() {
+	switch {
+	case !v.gone(targetsName):
+	case v.report.Targets > 0:
+		v.found(KindMissing, true, targetsName, "the directory is not there: no plugin can be downloaded", restoreDir)
+	default:
+		v.found(KindMissing, false, targetsName, "the directory is not there", "mkdir "+filepath.Join(v.r.dir, targetsName))
+	}
 }
 
 // checkOdd tells files of earlier versions from those that nobody knows.
@@ -109,6 +111,9 @@ func (v *verification) checkOdd(odd []string) {
 		if !proposed[name] {
 			v.unknown(name, "no metadata lists it")
 		}
+	}
+	if v.untold > 0 {
+		v.found(KindUnknown, false, metadataName, fmt.Sprintf("without all metadata it cannot be told of %d more files whether they are in use", v.untold), "restore the metadata, then verify again")
 	}
 }
 
@@ -137,6 +142,10 @@ func (r *Repository) proposedFiles() map[string]bool {
 func (v *verification) unknown(name, why string) {
 	if v.holdsPrivateKey(name) {
 		v.found(KindSecret, true, name, "a private key in a directory that is served", "take it away at once, and replace the key: local-tuf key revoke")
+		return
+	}
+	if v.incomplete {
+		v.untold++
 		return
 	}
 	v.found(KindUnknown, false, name, why, "find out where it comes from, or remove it")
@@ -255,7 +264,11 @@ func (v *verification) checkPermissions() {
 // checkKeys looks at the keys at hand.
 func (v *verification) checkKeys(ctx context.Context) error {
 	list, err := v.r.keyList(ctx)
-	if list.Roles == nil && err != nil {
+	switch {
+	case v.incomplete: // Who signs for what cannot be told.
+		list = KeyList{}
+		_, err = v.r.listKeys()
+	case list.Roles == nil && err != nil:
 		return err
 	}
 	for _, bad := range split(err) {

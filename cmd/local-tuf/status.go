@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,7 +25,8 @@ func newStatus(g *global) *cobra.Command {
 of its keys are at hand, and what waits to be done.
 
 The exit code is for cron: 13 if a role has expired, 10 to 21 if metadata cannot
-be used, else 0. With --warn it is 33 if somebody should act: a role expires
+be used, 40 if some of it, the targets or root.json are missing, 18 if root.json is
+another root, else 0. With --warn it is 33 if somebody should act: a role expires
 within a quarter of its lifetime, or a change was interrupted.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,6 +36,9 @@ within a quarter of its lifetime, or a change was interrupted.`,
 			}
 			defer done()
 			st, err := r.Status(cmd.Context())
+			if err != nil && asJSON {
+				return errors.Join(err, printStatusJSON(cmd.OutOrStdout(), st, false, nil))
+			}
 			if err != nil {
 				return err
 			}

@@ -321,17 +321,25 @@ func (v *verdict) print(out io.Writer) error {
 	return w.Flush()
 }
 
-// err is the first reason why the repository is not all right.
+// err is the first reason why the repository is not all right: what clients refuse,
+// what is wrong on the disk, and then what else keeps clients from verifying, which
+// mostly follows from that.
 func (v *verdict) err(warn bool) error {
 	errs := []error{v.diskErr}
+	var others []error
 	for _, c := range v.Clients {
-		errs = append(errs, c.err)
+		if tuferr.CodeOf(c.err).Class() == protocol.ClassVerdict {
+			errs = append(errs, c.err)
+		} else {
+			others = append(others, c.err)
+		}
 	}
 	if v.Disk != nil {
 		errs = append(errs, v.Disk.Err())
-		if warn {
-			errs = append(errs, v.Disk.Warning())
-		}
+	}
+	errs = append(errs, others...)
+	if v.Disk != nil && warn {
+		errs = append(errs, v.Disk.Warning())
 	}
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		return errs[i]

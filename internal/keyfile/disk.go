@@ -49,9 +49,15 @@ func (d disk) makeDir(dir string) error {
 	case err != nil:
 		return err
 	default:
-		if err := d.syncDir(filepath.Dir(dir)); err != nil {
+		err := d.do("check", dir, func() error { return nil })
+		if err == nil {
+			err = checkDir(dir)
+		}
+		if err != nil {
+			_ = os.Remove(dir) // It is empty.
 			return err
 		}
+		return d.syncDir(filepath.Dir(dir))
 	}
 	return checkDir(dir)
 }
@@ -120,12 +126,37 @@ func (d disk) write(path string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	defer f.Close()
+	if err := d.setMode(f, path, mode); err != nil {
+		return err
+	}
 	err = d.do("write", path, func() error {
 		_, err := f.Write(data)
-		return errors.Join(err, f.Chmod(mode))
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	return d.do("sync", path, func() error { return errors.Join(f.Sync(), f.Close()) })
+}
+
+// setMode sets the mode of a file that is still empty. File systems without
+// permissions, such as FAT, refuse that or do as if: what the file is then is what
+// counts, and a secret is not written within reach of others.
+func (d disk) setMode(f *os.File, path string, mode fs.FileMode) error {
+	err := d.do("chmod", path, func() error { return f.Chmod(mode) })
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if mode != privateMode {
+		return nil
+	}
+	var info fs.FileInfo
+	err = d.do("check", path, func() error {
+		info, err = f.Stat()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return unreachable(path, info, "the medium keeps no permissions, as FAT: mount it with uid= and umask=077, or make the key in a directory of your own; no key was made")
 }

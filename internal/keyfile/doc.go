@@ -15,7 +15,11 @@
 // their NAME.pub. What a file says of the public half of an encrypted key is a
 // claim: [Key.Signer] holds the private half against it.
 //
-// The passphrase is made a key by scrypt with N = 2^17, r = 8, p = 1: 128 MiB
+// A medium that keeps no permissions, such as FAT, is refused as long as all it
+// holds looks like everybody's: mounted with uid= and umask=077 it does not.
+//
+// The passphrase of a new key has at least [MinPassphrase] characters; those that
+// are there are opened with whatever opens them. It is made a key by scrypt with N = 2^17, r = 8, p = 1: 128 MiB
 // and a third of a second to a second of work for whoever guesses. No key file
 // can ask for more.
 //

@@ -59,7 +59,7 @@ func readPrivate(path string) ([]byte, error) {
 		}
 	}
 	return readFile(path, func(info fs.FileInfo) error {
-		return unreachable(path, info, "chmod 600 "+path+"; if others could read it, replace the key")
+		return unreachable(path, info, "chmod 600 "+path+"; if others could read it, replace the key; "+noModes)
 	})
 }
 
@@ -72,7 +72,19 @@ func checkDir(dir string) error {
 	if !info.IsDir() {
 		return systemError(dir, syscall.ENOTDIR)
 	}
-	return unreachable(dir, info, "chmod 700 "+dir)
+	return unreachable(dir, info, "chmod 700 "+dir+"; "+noModes)
+}
+
+// noModes is what to do about a medium on which every file is everybody's.
+const noModes = "if that has no effect, as on FAT, mount the medium with uid= and umask=077, or copy the key into a directory of your own"
+
+// CheckPrivate refuses a file or directory that other users can reach.
+func CheckPrivate(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return systemError(path, err)
+	}
+	return unreachable(path, info, noModes)
 }
 
 func unreachable(path string, info fs.FileInfo, hint string) error {

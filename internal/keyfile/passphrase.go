@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"unicode/utf8"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -18,10 +20,14 @@ const EnvPassphrase = "RAGNOS_TUF_PASSPHRASE"
 // maxPassphrase bounds a passphrase in bytes.
 const maxPassphrase = 1024
 
+// MinPassphrase is the fewest characters of the passphrase of a new key.
+const MinPassphrase = 8
+
 // Passphrase gives the passphrase of a key, which errors and prompts name by the
 // path of its private file. isNew says that the key is being made. The caller
 // overwrites the returned bytes after use: each call returns its own. An empty
-// passphrase is refused.
+// passphrase is refused, and for a new key one of fewer than MinPassphrase
+// characters.
 type Passphrase func(ctx context.Context, path string, isNew bool) ([]byte, error)
 
 // errPlain is how [Plain] tells [Generate].
@@ -63,8 +69,19 @@ func ask(ctx context.Context, pass Passphrase, path string, isNew bool) ([]byte,
 		clear(phrase)
 		return nil, systemError(path, ctx.Err())
 	}
-	return phrase, at(path, checkPhrase("the passphrase", phrase))
+	err = checkPhrase("the passphrase", phrase)
+	if err == nil && isNew && tooShort(phrase) {
+		err = &tuferr.Error{Code: protocol.CodeUsage, Msg: fmt.Sprintf("the passphrase of a new key needs at least %d characters", MinPassphrase),
+			Hint: "choose a longer one, such as four words; no key was made"}
+	}
+	if err != nil {
+		clear(phrase)
+		return nil, at(path, err)
+	}
+	return phrase, nil
 }
+
+func tooShort(phrase []byte) bool { return utf8.RuneCount(phrase) < MinPassphrase }
 
 // checkPhrase refuses a passphrase that is none; what names its source.
 func checkPhrase(what string, phrase []byte) error {
@@ -79,8 +96,9 @@ func checkPhrase(what string, phrase []byte) error {
 	return nil
 }
 
-// FromFile takes the first line of a file that only its owner can reach. With
-// path "" it has none: ErrNoPassphrase.
+// FromFile takes the first line of a file that only its owner can reach, without
+// the line's end (LF or CRLF). Nothing else is taken off: spaces count. With path
+// "" it has none: ErrNoPassphrase.
 func FromFile(path string) Passphrase {
 	return func(_ context.Context, key string, isNew bool) ([]byte, error) {
 		if path == "" {
@@ -108,7 +126,7 @@ func FromFile(path string) Passphrase {
 	}
 }
 
-// FromEnv takes the value of an environment variable. If the variable is not
+// FromEnv takes the value of an environment variable as it is. If the variable is not
 // set it has none: ErrNoPassphrase.
 func FromEnv(variable string) Passphrase {
 	return func(_ context.Context, key string, isNew bool) ([]byte, error) {

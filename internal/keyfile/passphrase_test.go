@@ -145,3 +145,27 @@ func TestPassphraseIsOverwritten(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, zeroes, given)
 }
+
+// TestShortPassphrase: a new key gets a good one, and keys that are there are
+// opened whatever theirs is.
+func TestShortPassphrase(t *testing.T) {
+	for phrase, ok := range map[string]bool{"seven77": false, "üüüüüüü": false, " ": false, "eight888": true, "üüüüüüüü": true, "        ": true} {
+		dir := keyDir(t)
+		_, err := Generate(t.Context(), dir, "a", Ed25519, says(phrase))
+		if ok {
+			require.NoError(t, err)
+			continue
+		}
+		e := requireError(t, err, protocol.CodeUsage, nil)
+		require.Equal(t, "the passphrase of a new key needs at least 8 characters", e.Msg)
+		require.Equal(t, filepath.Join(dir, "a.key"), e.Path)
+		require.NotContains(t, e.Hint, phrase+";")
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Empty(t, entries)
+
+		phrase, err := ask(t.Context(), says(phrase), "old.key", false)
+		require.NoError(t, err)
+		require.NotEmpty(t, phrase)
+	}
+}

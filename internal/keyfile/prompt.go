@@ -38,7 +38,7 @@ func FromPrompt(in *os.File, out io.Writer) Passphrase {
 			}
 		}
 		return nil, &tuferr.Error{Code: protocol.CodeUsage, Path: path,
-			Msg: fmt.Sprintf("no two equal passphrases in %d tries", promptTries), Hint: "try again; no key was made"}
+			Msg: fmt.Sprintf("no two equal passphrases of at least %d characters in %d tries", MinPassphrase, promptTries), Hint: "try again; no key was made"}
 	}
 }
 
@@ -49,14 +49,15 @@ type prompt struct {
 	path string
 }
 
-// askTwice returns nil if there was nothing or two different things.
+// askTwice returns nil if there was too little or two different things.
 func (p prompt) askTwice(ctx context.Context) ([]byte, error) {
 	phrase, err := p.ask(ctx, fmt.Sprintf("Passphrase for the new key %q: ", filepath.Join(filepath.Base(filepath.Dir(p.path)), filepath.Base(p.path))))
 	if err != nil {
 		return nil, err
 	}
-	if len(phrase) == 0 {
-		fmt.Fprintln(p.out, "It must not be empty.")
+	if tooShort(phrase) {
+		clear(phrase)
+		fmt.Fprintf(p.out, "It needs at least %d characters.\n", MinPassphrase)
 		return nil, nil
 	}
 	again, err := p.ask(ctx, "The same again: ")

@@ -103,8 +103,8 @@ func TestPromptForANewKey(t *testing.T) {
 	u := newUser(t)
 	done := u.isAsked(t.Context(), true)
 	u.sees(`Passphrase for the new key "keys/root.key": `)
-	u.types("\n")
-	u.sees("must not be empty")
+	u.types("seven77\n")
+	u.sees("at least 8 characters")
 	u.sees("new key")
 	u.types(secret + "\n")
 	u.sees("again")
@@ -123,9 +123,9 @@ func TestPromptGivesUpAfterThreeTries(t *testing.T) {
 	done := u.isAsked(t.Context(), true)
 	for range promptTries {
 		u.sees("new key")
-		u.types("one\n")
+		u.types("the first one\n")
 		u.sees("again")
-		u.types("two\n")
+		u.types("the second one\n")
 		u.sees("not equal")
 	}
 	a := <-done

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -36,9 +37,64 @@ func TestWithinReachOfOthers(t *testing.T) {
 		require.NoError(t, os.Chmod(dir, mode))
 		_, err := Open(path)
 		e := requireError(t, err, protocol.CodePermissions, nil)
-		require.Equal(t, "chmod 700 "+dir, e.Hint)
+		require.Contains(t, e.Hint, "chmod 700 "+dir+"; if that has no effect, as on FAT, mount the medium with uid= and umask=077, or copy")
 		_, err = List(dir)
 		requireError(t, err, protocol.CodePermissions, nil)
+	}
+}
+
+// TestMediumWithoutModes: where chmod is refused or does nothing, as on FAT, a key
+// is made only if what its file is keeps it from others.
+func TestMediumWithoutModes(t *testing.T) {
+	for _, on := range []struct {
+		name        string
+		chmod       error
+		looks, dirs fs.FileMode
+		ok          bool
+	}{
+		{"refused, everybody's", fs.ErrPermission, 0o755, 0, false},
+		{"no effect, everybody's", nil, 0o777, 0, false},
+		{"not known, everybody's", syscall.EOPNOTSUPP, 0o644, 0, false},
+		{"refused, umask=077", fs.ErrPermission, 0o700, 0, true},
+		{"a directory of everybody's", nil, 0o755, 0o755, false},
+		{"a fault", syscall.EIO, 0o600, 0, false},
+	} {
+		t.Run(on.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "keys")
+			d := disk{before: func(op, path string) error {
+				switch {
+				case op == "chmod":
+					return on.chmod
+				case op == "check" && path == dir && on.dirs != 0:
+					return os.Chmod(path, on.dirs)
+				case op == "check" && path != dir:
+					require.Empty(t, get(t, path), "nothing secret was written yet")
+					return os.Chmod(path, on.looks)
+				}
+				return nil
+			}}
+			_, err := generate(t.Context(), d, dir, "a", Ed25519, Plain)
+			if on.ok {
+				require.NoError(t, err)
+				_, err = Open(filepath.Join(dir, "a.key"))
+				require.NoError(t, err)
+				return
+			}
+			e := tuferr.As(err)
+			if on.chmod != syscall.EIO {
+				requireError(t, err, protocol.CodePermissions, nil)
+				require.Contains(t, e.Hint, "umask=077")
+			}
+			if on.dirs != 0 {
+				require.NoDirExists(t, dir)
+				return
+			}
+			entries, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			for _, entry := range entries {
+				require.Equal(t, lockName, entry.Name())
+			}
+		})
 	}
 }
 
