@@ -69,6 +69,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/plugin":     {"vault-tuf/", "go-tuf", "jsonschema"},
 		"./internal/draft":      {"/repository", "/hybrid", "/internal/store", "/internal/transport", "/internal/keys", "go-tuf"},
 		"./internal/webserver":  {"/repository", "/hybrid", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf"},
+		"./vault/lockfile":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf", "net/http"},
 		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper"},
 		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
 	} {
