@@ -74,14 +74,17 @@ type ResolveOptions struct {
 // If no version is left the error is of the family ErrNotFound, or ErrPolicyDenied
 // with the rule that refuses the highest one that matches.
 func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
-	p, err := v.resolve(ctx, id, constraint, o)
+	p, err := v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx) })
 	if err != nil {
 		return nil, v.fail("resolve", "", "", err)
 	}
 	return p, nil
 }
 
-func (v *Vault) resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
+// choose is Resolve among what offered returns.
+func (v *Vault) choose(
+	ctx context.Context, id, constraint string, o ResolveOptions, offered func() (*Listing, error),
+) (*Plugin, error) {
 	matches, err := parseConstraint(constraint, o.Channel == string(plugin.Beta) || slices.Contains(v.opts.Policy.Channels, string(plugin.Beta)))
 	if err != nil {
 		return nil, err
@@ -92,14 +95,14 @@ func (v *Vault) resolve(ctx context.Context, id, constraint string, o ResolveOpt
 		e.Hint = "give it as publisher/name"
 		return nil, e
 	}
-	listing, err := v.offered(ctx)
+	listing, err := offered()
 	if err != nil {
 		return nil, err
 	}
 	var versions []string
 	var refused *Plugin
-	for i := range listing.Plugins {
-		p := &listing.Plugins[i]
+	for _, listed := range listing.Plugins {
+		p := &listed
 		if p.Publisher != publisher || p.Name != name {
 			continue
 		}

@@ -104,10 +104,7 @@ func joined(errs []*repoError) error {
 	for _, e := range errs {
 		all = append(all, e.err)
 	}
-	if len(all) == 1 {
-		return all[0]
-	}
-	return errors.Join(all...)
+	return oneOf(all)
 }
 
 // report raises the events that go with the errors of repositories.

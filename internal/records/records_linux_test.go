@@ -30,10 +30,11 @@ func unprivileged(f func()) {
 func TestDirectoryThatMayNotBeWritten(t *testing.T) {
 	b := Open(newDir(t))
 	add(t, b, hello("hello", "1.0.0"))
+	require.NoError(t, os.Remove(b.dir+"/"+lockName))
 	for path, n := b.Path(), 0; n < 5; path, n = filepath.Dir(path), n+1 { // up to what t.TempDir made
 		require.NoError(t, os.Chmod(path, 0o555))
+		t.Cleanup(func() { _ = os.Chmod(path, 0o700) })
 	}
-	require.NoError(t, os.Remove(b.dir+"/"+lockName))
 	for dir, hidden := range map[string]bool{b.dir: false, b.dir + "/below": true} {
 		var err, findErr error
 		unprivileged(func() {

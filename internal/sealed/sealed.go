@@ -179,13 +179,25 @@ func (m maker) draft(o Options) (draft, error) {
 	if unavailable(err) {
 		return private(clean(o.Name), o.Exec)
 	}
-	return draft{file: f, exec: o.Exec}, diskfile.Error("create", "a memory file", err)
+	return draft{file: f, exec: o.Exec}, inMemory("make", err)
+}
+
+// inMemory types an error of a memory file, which has no path.
+func inMemory(doing string, err error) error {
+	err = diskfile.Error(doing, "a file in memory", err)
+	if e := tuferr.As(err); e != nil {
+		e.Path, e.Hint = "", "see that this process may open more files and use more memory"
+	}
+	return err
 }
 
 // Write writes without moving the offset that all heirs of the file share.
 func (d *draft) Write(b []byte) (int, error) {
 	k, err := d.file.WriteAt(b, d.n)
 	d.n += int64(k)
+	if d.dir == "" {
+		return k, inMemory("write", err)
+	}
 	return k, diskfile.Error("write", d.file.Name(), err)
 }
 
@@ -198,7 +210,7 @@ func (d *draft) finish(size int64) (*File, error) {
 		}
 		f.file, f.path = d.file, d.file.Name()
 	} else if err := seal(d.file); err != nil {
-		return nil, diskfile.Error("seal", "a memory file", err)
+		return nil, inMemory("seal", err)
 	} else {
 		f.path = descriptor(d.file)
 	}

@@ -120,6 +120,8 @@ func TestFallback(t *testing.T) {
 	_, err := m.from(background, strings.NewReader("whole"), 5, Options{})
 	requireCode(t, err, protocol.CodeLocalIO)
 	require.ErrorIs(t, err, syscall.EMFILE)
+	require.Empty(t, tuferr.As(err).Path)
+	require.Contains(t, tuferr.As(err).Hint, "open more files")
 }
 
 func TestFullMemory(t *testing.T) {
@@ -180,9 +182,9 @@ func TestErrorsLeakNothing(t *testing.T) {
 
 // The Go heap does not grow with the file.
 func TestLargeFile(t *testing.T) {
+	b := bytes.Repeat([]byte("plugin!\n"), 8<<20)
+	path, want := cached(t, b), wantOf(b)
 	each(t, func(t *testing.T, m maker) {
-		b := bytes.Repeat([]byte("plugin!\n"), 8<<20)
-		path, want := cached(t, b), wantOf(b)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		f, err := m.copy(background, path, want, Options{})

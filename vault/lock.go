@@ -1,0 +1,139 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
+)
+
+// LockOptions are the options of [Vault.Lock].
+type LockOptions struct {
+	// Upgrade looks for the highest versions; otherwise what is locked stays while
+	// it is what is wanted, and may still be installed.
+	Upgrade bool
+}
+
+// Lock returns a lock file for the plugins wanted, each a version, a range or
+// "latest" by "publisher/name"; nil stands for [Options.Plugins]. It resolves them
+// as [Vault.Resolve] does, fetches nothing and leaves old, which may be nil, as it
+// is. What is not wanted is not in the result. The error joins one for each plugin
+// that cannot be locked.
+func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
+	if wanted == nil {
+		wanted = v.opts.Plugins
+	}
+	if old == nil || o.Upgrade {
+		old = &lockfile.File{}
+	}
+	f := &lockfile.File{}
+	offered := sync.OnceValues(func() (*Listing, error) { return v.offered(ctx) })
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		e, err := v.lock(ctx, old, id, wanted[id], offered)
+		if err == nil {
+			err = f.Set(e)
+		}
+		if err != nil {
+			errs = append(errs, v.fail("lock", "", "", err))
+		}
+	}
+	if len(errs) > 0 {
+		return nil, oneOf(errs)
+	}
+	return f, nil
+}
+
+// lock returns the entry of one plugin: the old one while it holds, or a new one.
+func (v *Vault) lock(
+	ctx context.Context, old *lockfile.File, id, constraint string, offered func() (*Listing, error),
+) (lockfile.Entry, error) {
+	if e, ok := old.Find(id); ok && e.Wanted == wantedText(constraint) {
+		p, err := v.metadata(ctx, e.Target)
+		if err == nil && p.Hashes["sha256"] == e.Hashes["sha256"] && v.opts.Policy.Decide(p.candidate("", InstallOptions{})) == nil {
+			return e, nil
+		}
+		if err != nil && !errors.Is(err, errNotFound) {
+			return e, err
+		}
+	}
+	p, err := v.choose(ctx, id, constraint, ResolveOptions{}, offered)
+	if err != nil {
+		return lockfile.Entry{}, err
+	}
+	return lockfile.Entry{
+		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version, Wanted: wantedText(constraint),
+		Repository: p.Repository, Length: p.Length, Hashes: p.Hashes,
+	}, nil
+}
+
+var errNotFound error = tuferr.OfClass(protocol.ClassNotFound)
+
+// wantedText is how a lock file says what is wanted.
+func wantedText(constraint string) string {
+	if c := strings.TrimSpace(constraint); c != "" {
+		return c
+	}
+	return "latest"
+}
+
+// Unlocked says what is wanted and not locked, or locked and not wanted (so);
+// nil stands for [Options.Plugins]. It asks nobody.
+func (v *Vault) Unlocked(f *lockfile.File, wanted map[string]string) []string {
+	if wanted == nil {
+		wanted = v.opts.Plugins
+	}
+	var wrong []string
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		if e, ok := f.Find(id); !ok {
+			wrong = append(wrong, id+" is not locked")
+		} else if e.Wanted != wantedText(wanted[id]) {
+			wrong = append(wrong, id+" is locked for "+e.Wanted+", not for "+wantedText(wanted[id]))
+		}
+	}
+	for _, e := range f.Entries() {
+		if _, ok := wanted[e.ID()]; !ok && e.ID() != "" {
+			wrong = append(wrong, e.ID()+" is locked, and not wanted")
+		}
+	}
+	return wrong
+}
+
+// SyncOptions are the options of [Vault.Sync].
+type SyncOptions struct {
+	// AllowDowngrade is that of [InstallOptions], for all plugins.
+	AllowDowngrade bool
+}
+
+// Sync installs exactly what is locked, all of it at the same time: of every plugin
+// the bytes with the locked hash, or none. The results are in the order of f. The
+// error joins one for each plugin that could not be installed; the others are.
+func (v *Vault) Sync(ctx context.Context, f *lockfile.File, o SyncOptions) ([]*Result, error) {
+	entries := f.Entries()
+	results, errs := make([]*Result, len(entries)), make([]error, len(entries))
+	var wait sync.WaitGroup
+	for i, e := range entries {
+		wait.Go(func() {
+			results[i], errs[i] = v.VerifyAndDownloadPlugin(ctx, e.Target,
+				InstallOptions{ExpectedHash: "sha256:" + e.Hashes["sha256"], AllowDowngrade: o.AllowDowngrade})
+		})
+	}
+	wait.Wait()
+	results = slices.DeleteFunc(results, func(r *Result) bool { return r == nil })
+	return results, oneOf(errs)
+}
+
+// oneOf joins errors; a single one stays what it is.
+func oneOf(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}
