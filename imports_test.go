@@ -86,11 +86,8 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/plugin":     {"vault-tuf/", "go-tuf", "jsonschema"},
 		"./internal/draft":      {"/repository", "/hybrid", "/internal/store", "/internal/transport", "/internal/keys", "go-tuf"},
 		"./internal/webserver":  {"/repository", "/hybrid", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf"},
-<<<<<<< HEAD
 		"./vault":               {"vault-tuf/repository", "/cmd/", "/internal/tuftest", "/internal/webserver", "/internal/keyfile"},
-=======
 		"./vault/lockfile":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf", "net/http"},
->>>>>>> sealed
 		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper"},
 		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
 		"./vault/policy":        {"/hybrid", "/repository", "/cmd/", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf", "jsonschema"},

@@ -12,8 +12,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
@@ -272,10 +270,8 @@ func checkPlugin(id, constraint string, found *mistakes) {
 	if _, ok := plugin.IsPath(plugin.Path(publisher, name, "1.0.0")); !ok || strings.Contains(name, "/") {
 		found.add(key, "", "%s: a plugin is called PUBLISHER/NAME, such as acme/hello", key)
 	}
-	// What a policy cannot read as a range is none here either.
-	rule := policy.Policy{Plugins: map[string]policy.Rule{"acme/hello": {Version: constraint}}}
-	if _, err := semver.NewConstraint(clip(constraint)); err != nil || len(checkPolicy(rule)) > 0 {
-		found.add(key, `write a version or a range, such as "^1.2"`, "%s: %q is no range of versions", key, clip(constraint))
+	if _, err := policy.ParseRange(constraint); err != nil && constraint != "latest" {
+		found.add(key, `write a version, a range such as "^1.2", or latest`, "%s: %q is no range of versions", key, clip(constraint))
 	}
 }
 

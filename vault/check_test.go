@@ -103,11 +103,11 @@ func TestMistakesOfCode(t *testing.T) {
 		`mappings[0]: the threshold is negative: -1`:                                         mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a"}, Threshold: -1}),
 		`mappings[0]: the threshold is 3, of 2 repositories`:                                 mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a", "b"}, Threshold: 3}),
 
-		`plugins[hello]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                      {Plugins: map[string]string{"hello": "1"}},
-		`plugins[a/b/c]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                      {Plugins: map[string]string{"a/b/c": "1"}},
-		`plugins[targets/b]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                  {Plugins: map[string]string{"targets/b": "1"}},
-		`plugins[a/b]: "newest" is no range of versions; write a version or a range, such as "^1.2"`: {Plugins: map[string]string{"a/b": "newest"}},
-		`plugins[a/b]: "" is no range of versions; write a version or a range, such as "^1.2"`:       {Plugins: map[string]string{"a/b": ""}},
+		`plugins[hello]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                              {Plugins: map[string]string{"hello": "1"}},
+		`plugins[a/b/c]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                              {Plugins: map[string]string{"a/b/c": "1"}},
+		`plugins[targets/b]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                          {Plugins: map[string]string{"targets/b": "1"}},
+		`plugins[a/b]: "newest" is no range of versions; write a version, a range such as "^1.2", or latest`: {Plugins: map[string]string{"a/b": "newest"}},
+		`plugins[a/b]: "" is no range of versions; write a version, a range such as "^1.2", or latest`:       {Plugins: map[string]string{"a/b": ""}},
 
 		`"fast" is not a client mode; choose auto, go (or js), python, dual or off`: {Mode: "fast"},
 		`mode dual needs python-tuf, and it is left out; choose mode go or auto`:    {Mode: "Dual", DisableFallback: true},

@@ -85,6 +85,7 @@ func TestFullExample(t *testing.T) {
 				ConnectTimeout: 5 * time.Second, FirstByteTimeout: 10 * time.Second, TotalTimeout: 40 * time.Second,
 				StreamTimeout: 30 * time.Minute, MinRate: 2048, MinRateWindow: 20 * time.Second,
 				Attempts: 4, BackoffMin: 200 * time.Millisecond, BackoffMax: 3 * time.Second, MaxRedirects: 2,
+				RequestsPerSecond: 2.5, MaxRequests: 8, BytesPerSecond: 10000000, MaxWaiting: 100,
 				BearerToken: "s3cret", UserAgent: "example-app/1.0",
 			},
 		}, {Name: "on disk", Dir: in("plugins"), RootFile: in("trust/local.json")}},
@@ -284,7 +285,7 @@ func TestShortForm(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	got, err := Options{}.resolve(none)
 	require.NoError(t, err)
-	require.Equal(t, []Repository{{Name: DefaultRepository, URL: hybrid.DefaultRepoURL}}, got.Repositories)
+	require.Equal(t, []Repository{{Name: DefaultRepository, URL: hybrid.DefaultRepoURL, MetadataDir: hybrid.DefaultMetadataDir}}, got.Repositories)
 	require.NotNil(t, got.Logger)
 	require.NotNil(t, got.Now)
 	got, err = Options{DisableFallback: true, Mappings: []Mapping{{Paths: []string{"*"}, Repositories: []string{DefaultRepository}}}}.resolve(none)

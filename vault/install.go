@@ -85,10 +85,8 @@ func (v *Vault) fail(op, repository, target string, err error) error {
 	copied := *e
 	copied.Op = op
 	v.withTarget(target, &copied)
-	if wholeCalls(err) && copied.Code != "" {
-		v.emit(eventOf(repository, target, &copied))
-	}
-	return &copied
+	v.emit(eventOf(repository, target, &copied))
+	return tuferr.Tell(&copied)
 }
 
 // installation is one call of VerifyAndDownloadPlugin.

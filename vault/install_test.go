@@ -89,9 +89,12 @@ func TestNothingGoesBackUnasked(t *testing.T) {
 	v := w.vault()
 	w.install(v, tool("1.0.0"), InstallOptions{})
 	w.install(v, tool("2.0.0"), InstallOptions{})
-	e := w.refused(v, tool("1.0.0"), InstallOptions{}, hybrid.ErrPolicyDenied)
-	require.Equal(t, "downgrade", rule(t, e))
-	require.Equal(t, "downgrade", rule(t, w.refused(w.vault(), tool("1.0.0"), InstallOptions{}, hybrid.ErrPolicyDenied)), "another process")
+	for _, v := range []*Vault{v, w.vault()} { // Another process knows it, too.
+		_, err := v.VerifyAndDownloadPlugin(t.Context(), tool("1.0.0").path(), InstallOptions{})
+		require.ErrorIs(t, err, hybrid.ErrPolicyDenied)
+		require.Equal(t, "downgrade", rule(t, err))
+	}
+	require.Equal(t, hybrid.SeverityCritical, w.told(EventPolicyDenied).Severity)
 
 	w.install(v, tool("1.0.0"), InstallOptions{AllowDowngrade: true})
 	ev := w.told(EventDowngrade)
@@ -137,19 +140,23 @@ func TestBreakGlass(t *testing.T) {
 	require.Equal(t, []string{"dana", "incident 7", "allow"}, []string{e.Evidence.By, e.Evidence.Reason, e.Evidence.Rule})
 
 	// Expiry, within the grace alone.
-	w.repos["one"].Timestamp.Signed["expires"] = time.Now().UTC().Add(-time.Hour).Format("2006-01-02T15:04:05Z")
-	next := w.publish("one", tool("1.2.0"))
+	w.repos["one"].Timestamp.Signed["expires"] = time.Now().UTC().Add(time.Hour).Format("2006-01-02T15:04:05Z")
+	w.publish("one", tool("1.2.0"))
 	w.publish("two", tool("1.2.0"))
-	require.NotEmpty(t, next)
-	alone := w.vault(func(o *Options) { o.Repositories = o.Repositories[:1] })
-	w.refused(alone, tool("1.2.0"), glass(w, tool("1.2.0")), hybrid.ErrExpired)
-	w.refused(alone, tool("1.2.0"), glass(w, tool("1.2.0"), func(b *BreakGlass) { b.ExpiryGrace = time.Minute }), hybrid.ErrExpired)
-	agreeing := w.vault(mappings(Mapping{Paths: []string{"*"}, Repositories: w.names, Threshold: 2}))
-	w.refused(agreeing, tool("1.2.0"), InstallOptions{}, hybrid.ErrExpired)
-	grace := func(b *BreakGlass) { b.ExpiryGrace = 2 * time.Hour }
-	require.Equal(t, w.names, w.install(agreeing, tool("1.2.0"), glass(w, tool("1.2.0"), grace)).Agree)
-	w.install(alone, tool("1.2.0"), glass(w, tool("1.2.0"), grace))
-	w.refused(alone, tool("1.2.0"), InstallOptions{}, hybrid.ErrExpired)
+	later := func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } }
+	grace := func(d time.Duration) InstallOptions {
+		return glass(w, tool("1.2.0"), func(b *BreakGlass) { b.Until, b.ExpiryGrace = time.Now().Add(3*time.Hour), d })
+	}
+	alone := w.vault(later, func(o *Options) { o.Repositories = o.Repositories[:1] })
+	agreeing := w.vault(later, mappings(Mapping{Paths: []string{"*"}, Repositories: w.names, Threshold: 2}))
+	for _, v := range []*Vault{alone, agreeing} {
+		w.refused(v, tool("1.2.0"), grace(0), hybrid.ErrExpired)
+		w.refused(v, tool("1.2.0"), grace(time.Minute), hybrid.ErrExpired)
+	}
+	require.Equal(t, w.names, w.install(agreeing, tool("1.2.0"), grace(90*time.Minute)).Agree)
+	w.install(alone, tool("1.2.0"), grace(90*time.Minute))
+	_, err := alone.VerifyAndDownloadPlugin(t.Context(), tool("1.2.0").path(), InstallOptions{})
+	require.ErrorIs(t, err, hybrid.ErrExpired, "nothing of it is left for others")
 }
 
 // What a break-glass does not override.

@@ -126,5 +126,5 @@ func (v *Vault) seal(ctx context.Context, rec records.Record) (*Bytes, error) {
 		e.Path, e.Hint = v.opts.CacheDir, "install it again"
 		return nil, e
 	}
-	return sealed.Copy(ctx, path, want, rec.Target)
+	return sealed.Copy(ctx, path, want, sealed.Options{Name: rec.Target})
 }

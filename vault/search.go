@@ -111,6 +111,7 @@ func (v *Vault) put(ctx context.Context, r *repo, target string, ask ask) *answe
 	r.absent.note(a.err)
 	if !wholeCalls(a.err) {
 		v.emit(eventOf(r.name, target, a.err))
+		a.err = tuferr.Tell(a.err)
 	}
 	return a
 }
@@ -206,12 +207,13 @@ func (v *Vault) unmet(target string, r *route, all []*answer, conflict bool) err
 	e := denied(ruleThreshold, fmt.Sprintf("%d repositories must agree on this target: %s", r.threshold, strings.Join(said, "; ")),
 		"tell those who run the repositories; nothing was fetched")
 	e.Target = target
-	if conflict {
-		ev := eventOf("", target, e)
-		ev.Code, ev.Severity = EventConflict, hybrid.SeverityCritical
-		v.emit(ev)
+	if !conflict {
+		return e
 	}
-	return e
+	ev := eventOf("", target, e)
+	ev.Code, ev.Severity = EventConflict, hybrid.SeverityCritical
+	v.emit(ev)
+	return tuferr.Tell(e)
 }
 
 // ruleThreshold is the rule by which too few repositories agree.
@@ -246,7 +248,11 @@ func (v *Vault) unanswered(target string, failed []*answer) error {
 	})
 	worst := errs[0]
 	for _, e := range errs[1:] {
-		worst.Causes = append(worst.Causes, e)
+		// Who does not list it is no cause, where another might.
+		if e.Class() != protocol.ClassNotFound || worst.Class() == protocol.ClassNotFound {
+			e.Op, e.Target = "", ""
+			worst.Causes = append(worst.Causes, e)
+		}
 	}
 	return v.withTarget(target, worst)
 }

@@ -3,12 +3,7 @@ package vault
 import (
 	"context"
 	"net/http"
-
-	"github.com/ragnos-labs/vault-tuf/hybrid"
 )
-
-// HealthPath is where [Vault.HealthHandler] answers.
-const HealthPath = "/health/tuf"
 
 // Status tells how the vault is doing: every repository, and the latest events. It
 // asks no repository and starts no process. A repository whose trust store cannot
@@ -49,5 +44,3 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 // HealthHandler serves GET [HealthPath] and, below it, ready and live; mount it at
 // the root of a mux.
 func (v *Vault) HealthHandler() http.Handler { return newHealthHandler(v.Status) }
-
-var _ = hybrid.ModeAuto

@@ -49,6 +49,8 @@ var translated = map[string]kind{
 	"mirror":       {EventMirror, hybrid.SeverityWarning},
 	"root_changed": {EventRoot, hybrid.SeverityWarning},
 
+	"expiry_overridden": {EventBreakGlass, hybrid.SeverityCritical},
+
 	"quarantined":      {EventStore, ""},
 	"floors_rebuilt":   {EventStore, ""},
 	"clock_lost":       {EventStore, ""},

@@ -161,7 +161,7 @@ func (v *Vault) openCache() (*targets.Cache, error) {
 	if v.cache != nil {
 		return v.cache, nil
 	}
-	cache, err := targets.Open(v.opts.CacheDir, 0)
+	cache, err := targets.Open(v.opts.CacheDir, 0, 0)
 	if err == nil {
 		v.cache = cache
 	}
