@@ -136,7 +136,7 @@ func TestJudgeAVault(t *testing.T) {
 	}
 }
 
-func ask(h http.Handler, method, path string) *httptest.ResponseRecorder {
+func askHealth(h http.Handler, method, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 	return w
@@ -151,17 +151,17 @@ func graded(health Health) func(context.Context) (*Status, error) {
 func TestHealthHandlerAnswers(t *testing.T) {
 	for health, code := range map[Health]int{HealthOK: 200, HealthDegraded: 200, HealthDown: 503, "": 503} {
 		h := newHealthHandler(graded(health))
-		full, ready := ask(h, "GET", "/health/tuf"), ask(h, "GET", "/health/tuf/ready")
+		full, ready := askHealth(h, "GET", "/health/tuf"), askHealth(h, "GET", "/health/tuf/ready")
 		require.Equal(t, code, full.Code)
 		require.Equal(t, code, ready.Code)
-		require.Equal(t, 200, ask(h, "GET", "/health/tuf/live").Code)
+		require.Equal(t, 200, askHealth(h, "GET", "/health/tuf/live").Code)
 		require.JSONEq(t, `{"status":"`+string(health)+`","reasons":["a: why"],"mode":"auto","repositories":[],"events":[]}`, full.Body.String())
 		require.JSONEq(t, `{"status":"`+string(health)+`","reasons":["a: why"]}`, ready.Body.String())
 		require.Equal(t, "application/json", full.Header().Get("Content-Type"))
 		require.Equal(t, "no-store", full.Header().Get("Cache-Control"))
 		require.Equal(t, "nosniff", full.Header().Get("X-Content-Type-Options"))
 
-		head := ask(h, "HEAD", "/health/tuf")
+		head := askHealth(h, "HEAD", "/health/tuf")
 		require.Equal(t, code, head.Code)
 		require.Empty(t, head.Body.String())
 		require.Equal(t, full.Header(), head.Header())
@@ -171,14 +171,14 @@ func TestHealthHandlerAnswers(t *testing.T) {
 func TestHealthHandlerRefuses(t *testing.T) {
 	h := newHealthHandler(func(context.Context) (*Status, error) { panic("is not asked") })
 	for _, path := range []string{"/health/tuf", "/health/tuf/ready", "/health/tuf/live"} {
-		w := ask(h, "POST", path)
+		w := askHealth(h, "POST", path)
 		require.Equal(t, 405, w.Code)
 		require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
 	}
 	for _, path := range []string{"/", "/health", "/health/tuf/", "/health/tuf/x", "/health/tufu", "/health/tuf/live/"} {
-		require.Equal(t, 404, ask(h, "GET", path).Code, path)
+		require.Equal(t, 404, askHealth(h, "GET", path).Code, path)
 	}
-	require.JSONEq(t, `{"status":"ok"}`, ask(h, "GET", "/health/tuf/live").Body.String(), "whatever is broken")
+	require.JSONEq(t, `{"status":"ok"}`, askHealth(h, "GET", "/health/tuf/live").Body.String(), "whatever is broken")
 }
 
 func TestHealthIsDownIfTheStatusFails(t *testing.T) {
@@ -187,7 +187,7 @@ func TestHealthIsDownIfTheStatusFails(t *testing.T) {
 		func(context.Context) (*Status, error) { return nil, nil },
 		func(context.Context) (*Status, error) { panic("at the wrong time") },
 	} {
-		w := ask(newHealthHandler(status), "GET", "/health/tuf")
+		w := askHealth(newHealthHandler(status), "GET", "/health/tuf")
 		require.Equal(t, 503, w.Code)
 		require.Contains(t, w.Body.String(), "the status cannot be read")
 		require.NotContains(t, w.Body.String(), "someone")
@@ -204,16 +204,16 @@ func TestHealthIsNoLever(t *testing.T) {
 			return statusOf(sound()), nil
 		})
 		for range 100 {
-			go ask(h, "GET", "/health/tuf")
+			go askHealth(h, "GET", "/health/tuf")
 		}
 		synctest.Wait()
-		ask(h, "GET", "/health/tuf/ready")
+		askHealth(h, "GET", "/health/tuf/ready")
 		require.EqualValues(t, 1, asked.Load())
 		time.Sleep(healthAge - time.Nanosecond)
-		ask(h, "GET", "/health/tuf")
+		askHealth(h, "GET", "/health/tuf")
 		require.EqualValues(t, 1, asked.Load())
 		time.Sleep(time.Nanosecond)
-		ask(h, "GET", "/health/tuf")
+		askHealth(h, "GET", "/health/tuf")
 		require.EqualValues(t, 2, asked.Load())
 	})
 }
@@ -230,17 +230,17 @@ func TestAStatusThatHangs(t *testing.T) {
 			return graded(HealthOK)(ctx)
 		})
 		start := time.Now()
-		w := ask(h, "GET", "/health/tuf/ready")
+		w := askHealth(h, "GET", "/health/tuf/ready")
 		require.Equal(t, healthTimeout, time.Since(start))
 		require.Equal(t, 503, w.Code)
 		require.Contains(t, w.Body.String(), "takes too long")
-		require.Equal(t, 503, ask(h, "GET", "/health/tuf").Code)
+		require.Equal(t, 503, askHealth(h, "GET", "/health/tuf").Code)
 		require.Equal(t, healthTimeout, time.Since(start))
 		require.EqualValues(t, 1, asked.Load())
-		require.Equal(t, 200, ask(h, "GET", "/health/tuf/live").Code)
+		require.Equal(t, 200, askHealth(h, "GET", "/health/tuf/live").Code)
 		close(release)
 		synctest.Wait()
-		require.Equal(t, 200, ask(h, "GET", "/health/tuf").Code)
+		require.Equal(t, 200, askHealth(h, "GET", "/health/tuf").Code)
 	})
 }
 
@@ -280,7 +280,7 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	}
 	s.Events = append(s.Events, Event{ID: 5, Code: EventBreaker, Message: "from closed to open", Evidence: Evidence{From: "closed", To: "open"}})
 	judge(s, 0, noon)
-	w := ask(newHealthHandler(func(context.Context) (*Status, error) { return s, nil }), "GET", "/health/tuf")
+	w := askHealth(newHealthHandler(func(context.Context) (*Status, error) { return s, nil }), "GET", "/health/tuf")
 	require.NotContains(t, w.Body.String(), "s3cret")
 	require.Equal(t, secret, c.MetadataDir, "the status itself is whole")
 	require.Equal(t, secret, s.Events[0].Evidence.Path)
@@ -298,7 +298,7 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 func TestHealthSpeaksAsARepositoryDoes(t *testing.T) {
 	s := statusOf(sound())
 	judge(s, 0, noon)
-	w := ask(newHealthHandler(func(context.Context) (*Status, error) { return s, nil }), "GET", HealthPath)
+	w := askHealth(newHealthHandler(func(context.Context) (*Status, error) { return s, nil }), "GET", HealthPath)
 	var got map[string]any
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 	require.Equal(t, "ok", got["status"])
