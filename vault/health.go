@@ -12,8 +12,12 @@ import (
 // topLevel are the roles without which a repository cannot answer.
 var topLevel = []string{"root", "timestamp", "snapshot", "targets"}
 
+// unreadable is why a repository without a status is down.
+const unreadable = "its trust store cannot be read"
+
 // judge grades a status from the facts in it: the mode, and the Name and Client of
-// each repository. It fills in Roles, Health and Reasons. A role is said to expire
+// each repository. It fills in Roles, Health and Reasons; those of a repository
+// without Client stay if it has any. A role is said to expire
 // soon from warn before on; 0 means [DefaultExpiryWarning], negative never. It is
 // pure.
 //
@@ -54,12 +58,15 @@ func judge(s *Status, warn time.Duration, now time.Time) {
 }
 
 func (r *RepositoryStatus) judge(warn time.Duration, now time.Time) {
-	r.Health, r.Reasons, r.Roles = HealthOK, nil, []RoleStatus{}
 	c := r.Client
 	if c == nil {
-		r.worsen(HealthDown, "its trust store cannot be read")
+		r.Health = HealthDown
+		if len(r.Reasons) == 0 {
+			r.Reasons = []string{unreadable}
+		}
 		return
 	}
+	r.Health, r.Reasons, r.Roles = HealthOK, nil, []RoleStatus{}
 	if c.Mode == hybrid.ModeOff {
 		r.worsen(HealthDown, "its client is off")
 	}

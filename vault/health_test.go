@@ -270,7 +270,8 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	c.Worker.Python, c.Worker.Source, c.Worker.Error = secret, secret, secret
 	c.MetadataURL, c.TargetsURL = "https://example.com/metadata?t=s3cret", "file://"+secret
 	c.LastErrorCode = protocol.CodePermissions
-	s := statusOf(c)
+	s := statusOf(c, nil)
+	s.Repositories[1].Reasons = []string{secret}
 	for _, code := range []EventCode{EventStore, EventLocal, EventRefused, EventBreakGlass} {
 		e := Event{ID: 1, Code: code, Message: "in " + secret, Err: errors.New(secret), Evidence: Evidence{Path: secret, By: secret, Reason: secret, URL: "file://" + secret}}
 		if code == EventRefused {
@@ -289,6 +290,9 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 	require.Equal(t, "https://example.com/metadata?redacted", got.Repositories[0].Client.MetadataURL)
 	require.Equal(t, "a: the last call failed: a local file or directory may not be read or written", got.Reasons[0])
+	require.Equal(t, "b: "+unreadable, got.Reasons[1])
+	require.Equal(t, []string{unreadable}, got.Repositories[1].Reasons)
+	require.Equal(t, []string{secret}, s.Repositories[1].Reasons)
 	require.Equal(t, "timestamp", got.Events[2].Evidence.Role)
 	require.Equal(t, "not signed by the required threshold of distinct keys", got.Events[2].Message)
 	require.Equal(t, "from closed to open", got.Events[4].Message)

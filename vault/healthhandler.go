@@ -170,11 +170,20 @@ func downBecause(reason string) *Status {
 // public returns what may be told of a status; see [healthHandler].
 func public(s *Status) *Status {
 	p := *s
-	p.Repositories = slices.Clone(s.Repositories)
+	p.Repositories, p.Reasons = slices.Clone(s.Repositories), slices.Clone(s.Reasons)
 	for i := range p.Repositories {
-		if c := p.Repositories[i].Client; c != nil {
-			p.Repositories[i].Client = publicClient(*c)
+		r := &p.Repositories[i]
+		if r.Client != nil {
+			r.Client = publicClient(*r.Client)
+			continue
 		}
+		// Its reasons are the text of an error.
+		for _, reason := range r.Reasons {
+			if at := slices.Index(p.Reasons, r.Name+": "+reason); at >= 0 {
+				p.Reasons[at] = r.Name + ": " + unreadable
+			}
+		}
+		r.Reasons = []string{unreadable}
 	}
 	p.Events = make([]Event, 0, len(s.Events))
 	for _, e := range s.Events {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 )
 
@@ -105,10 +106,9 @@ func (o outcome) test(t *testing.T) {
 		}
 	}
 	client := func(mode hybrid.Mode) *hybrid.Client {
-		python, err := filepath.Abs("../.venv/bin/python")
-		require.NoError(t, err)
-		if set := os.Getenv(hybrid.EnvPython); set != "" {
-			python = set
+		python := ""
+		if mode != hybrid.ModeGo {
+			python = pyenvtest.Python(t)
 		}
 		c, err := hybrid.New(hybrid.Options{
 			RepositoryURL: server.URL, Root: repo.RootBytes(1), Mode: mode, Python: python,
