@@ -22,8 +22,8 @@ const unreadable = "its trust store cannot be read"
 // pure.
 //
 // A repository is down if it cannot answer now: its mode is off, its trust store
-// cannot be read or has no root, a top-level role has expired, metadata is stale,
-// nothing was ever verified and it cannot be reached, or there is no worker in a
+// cannot be read or has no root, a top-level role has expired and the last call has
+// found nothing newer, metadata is stale, nothing was ever verified and it cannot be reached, or there is no worker in a
 // mode that needs one. The vault is down if it is off or all repositories are.
 // Everything else that somebody should look at makes it degraded.
 func judge(s *Status, warn time.Duration, now time.Time) {
@@ -76,6 +76,11 @@ func (r *RepositoryStatus) judge(warn time.Duration, now time.Time) {
 	}
 	r.judgeLastError()
 	r.judgeEngines()
+	for _, m := range c.Mirrors {
+		if m.State == "down" || m.State == "set back" {
+			r.worsen(HealthDegraded, "the mirror "+publicURL(m.MetadataURL)+" is "+m.State)
+		}
+	}
 }
 
 // worsen adds a reason.
@@ -90,6 +95,8 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 	if !slices.ContainsFunc(roles, func(role hybrid.RoleStatus) bool { return role.Name == "root" }) {
 		r.worsen(HealthDown, "no trusted root has been given yet")
 	}
+	class := r.Client.LastErrorCode.Class()
+	failed := r.Client.LastErrorCode != "" && (class == protocol.ClassVerdict || class == protocol.ClassTransport)
 	for _, role := range roles {
 		left := role.Expires.Sub(now)
 		r.Roles = append(r.Roles, RoleStatus{RoleStatus: role, SecondsLeft: int64(left.Round(time.Second) / time.Second)})
@@ -98,8 +105,11 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 		case left > 0 && left >= warn:
 		case left > 0:
 			r.worsen(HealthDegraded, fmt.Sprintf("%s expires soon, on %s", role.Name, when))
-		case slices.Contains(topLevel, role.Name):
+		case slices.Contains(topLevel, role.Name) && failed:
 			r.worsen(HealthDown, fmt.Sprintf("%s expired on %s", role.Name, when))
+		case slices.Contains(topLevel, role.Name):
+			// An application that is idle must not be taken for a broken one.
+			r.worsen(HealthDegraded, fmt.Sprintf("%s expired on %s; nobody has asked for a newer one since", role.Name, when))
 		default:
 			r.worsen(HealthDegraded, fmt.Sprintf("%s expired on %s", role.Name, when))
 		}

@@ -43,6 +43,10 @@ func TestJudge(t *testing.T) {
 	expires := func(i int, in time.Duration) func(*hybrid.Status) {
 		return func(c *hybrid.Status) { c.Roles[i].Expires = noon.Add(in) }
 	}
+	const failedExpired = "the last call failed: the metadata has expired"
+	expired := func(i int, in time.Duration, code protocol.Code) func(*hybrid.Status) {
+		return func(c *hybrid.Status) { c.Roles[i].Expires, c.LastErrorCode = noon.Add(in), code }
+	}
 	last := func(code protocol.Code) func(*hybrid.Status) {
 		return func(c *hybrid.Status) { c.LastErrorCode = code }
 	}
@@ -56,10 +60,17 @@ func TestJudge(t *testing.T) {
 		"off":          {func(c *hybrid.Status) { c.Mode = hybrid.ModeOff }, HealthDown, []string{"its client is off"}},
 		"no root": {func(c *hybrid.Status) { c.Roles, c.LastErrorCode = nil, protocol.CodeNoRoot }, HealthDown,
 			[]string{"no trusted root has been given yet"}},
-		"root expired":       {expires(0, 0), HealthDown, []string{"root expired on 2026-06-01T12:00:00Z"}},
-		"timestamp expired":  {expires(1, -time.Second), HealthDown, []string{"timestamp expired on 2026-06-01T11:59:59Z"}},
-		"snapshot expired":   {expires(2, 0), HealthDown, []string{"snapshot expired on 2026-06-01T12:00:00Z"}},
-		"targets expired":    {expires(3, 0), HealthDown, []string{"targets expired on 2026-06-01T12:00:00Z"}},
+		"root expired":      {expired(0, 0, protocol.CodeExpired), HealthDown, []string{"root expired on 2026-06-01T12:00:00Z", failedExpired}},
+		"timestamp expired": {expired(1, -time.Second, protocol.CodeExpired), HealthDown, []string{"timestamp expired on 2026-06-01T11:59:59Z", failedExpired}},
+		"snapshot expired":  {expired(2, 0, protocol.CodeExpired), HealthDown, []string{"snapshot expired on 2026-06-01T12:00:00Z", failedExpired}},
+		"targets expired":   {expired(3, 0, protocol.CodeExpired), HealthDown, []string{"targets expired on 2026-06-01T12:00:00Z", failedExpired}},
+		"expired, and unreachable": {expired(1, 0, protocol.CodeUnreachable), HealthDown,
+			[]string{"timestamp expired on 2026-06-01T12:00:00Z", "the last call failed: repository not accessible"}},
+		"expired while idle": {expires(1, 0), HealthDegraded,
+			[]string{"timestamp expired on 2026-06-01T12:00:00Z; nobody has asked for a newer one since"}},
+		"mirror down": {func(c *hybrid.Status) {
+			c.Mirrors = []hybrid.MirrorStatus{{MetadataURL: "https://user:secret@m/metadata", State: "down"}, {State: "ready"}}
+		}, HealthDegraded, []string{"the mirror https://redacted@m/metadata is down"}},
 		"publisher expired":  {expires(4, 0), HealthDegraded, []string{"acme expired on 2026-06-01T12:00:00Z"}},
 		"expires soon":       {expires(1, time.Hour), HealthDegraded, []string{"timestamp expires soon, on 2026-06-01T13:00:00Z"}},
 		"expires in a day":   {expires(1, DefaultExpiryWarning), HealthOK, nil},
