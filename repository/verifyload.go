@@ -23,6 +23,9 @@ func (v *verification) gather(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Founding != "" {
+		return notFounded(v.r.dir)
+	}
 	v.state = &state{r: v.r, now: v.r.clock(), config: cfg, roles: map[string]*loadedRole{}}
 	if v.gone(metadataName) {
 		v.incomplete = true
