@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
@@ -95,6 +96,11 @@ func (c *change) add(ctx context.Context, pluginPath string, m *Manifest, channe
 
 // plan finds the role that will list a plugin.
 func (c *change) plan(m *Manifest, channel Channel) (*release, error) {
+	// Made anew it would hide that what is published has gone.
+	if dir := filepath.Join(c.r.dir, targetsName); notThere(dir) {
+		return nil, &Error{Code: protocol.CodeLocalIO, Path: dir, Msg: "half a repository: the directory of the targets is missing",
+			Hint: "restore it from a backup; only if nothing was published yet, make it: mkdir " + dir}
+	}
 	r := &release{path: m.TargetPath(), manifest: m, said: plugin.Release{Channel: channel}, file: &draft.Target{}}
 	if channel == "" {
 		r.said.Channel = defaultChannel(m.Version)
