@@ -307,7 +307,7 @@ func TestVerdictOfALookUp(t *testing.T) {
 // TestManyCallsWhileAMirrorStops all get their answers.
 func TestManyCallsWhileAMirrorStops(t *testing.T) {
 	w := delegated(t, 3)
-	c := w.client(ModeAuto, func(o *Options) { o.RefreshInterval = time.Millisecond })
+	c := w.client(ModeAuto, func(o *Options) { o.RefreshInterval = 3 * time.Microsecond })
 	var all sync.WaitGroup
 	for i := range 8 {
 		name := []string{plugin, "alice/x", "bob/x"}[i%3]
@@ -319,6 +319,7 @@ func TestManyCallsWhileAMirrorStops(t *testing.T) {
 				if i == 0 && n == 10 {
 					w.servers[1].On("", tuftest.Status(500))
 				}
+				w.pass(time.Microsecond)
 				if _, err := c.VerifyAndDownloadPlugin(context.Background(), name, DownloadOptions{}); err != nil {
 					t.Error(err)
 					return
@@ -327,6 +328,7 @@ func TestManyCallsWhileAMirrorStops(t *testing.T) {
 		})
 	}
 	all.Wait()
+	w.pass(time.Millisecond)
 	w.get(c)
 	require.Equal(t, []string{"down", "down", "in use"}, states(t, c))
 }

@@ -18,9 +18,11 @@ import (
 type pythonEngine struct {
 	opts Options
 
-	mu      sync.Mutex
-	sup     *pywrapper.Supervisor
-	busy    int // runs under way
+	mu   sync.Mutex
+	sup  *pywrapper.Supervisor
+	busy int // runs under way
+	// spare: nobody needs the worker any more, and the last run stops it.
+	spare   bool
 	found   pyenv.Interpreter
 	absent  error
 	stopped bool
@@ -43,7 +45,7 @@ func (p *pythonEngine) Run(ctx context.Context, op *engine.Operation) (*engine.O
 	out, err := python.New(sup, p.opts.EngineTimeout).Run(ctx, op)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.busy--
+	p.leave()
 	switch tuferr.CodeOf(err) {
 	case protocol.CodeWorkerUnavailable, protocol.CodeMissingDependency:
 		p.absent = err
@@ -60,6 +62,7 @@ func (p *pythonEngine) supervisor() (*pywrapper.Supervisor, error) {
 	if p.stopped {
 		return nil, tuferr.New(protocol.CodeWorkerUnavailable, "the client has been shut down")
 	}
+	p.spare = false
 	if p.sup != nil {
 		p.busy++
 		return p.sup, nil
@@ -88,15 +91,22 @@ func (p *pythonEngine) prepare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		p.busy--
+		p.leave()
 		return
 	}
 	p.stopping.Go(func() {
 		_ = sup.Start(context.Background()) // Run will say so; close ends it.
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.busy--
+		p.leave()
 	})
+}
+
+// leave ends a run. The lock is held.
+func (p *pythonEngine) leave() {
+	if p.busy--; p.busy == 0 && p.spare {
+		p.drop()
+	}
 }
 
 // asFault makes any reason not to have a worker a fault: an interpreter that
@@ -116,13 +126,21 @@ func (p *pythonEngine) startable() bool {
 	return p.absent == nil
 }
 
-// release stops the worker, if there is one that does nothing, without waiting
-// for its end.
+// release stops the worker, if there is one, as soon as it does nothing, without
+// waiting for its end.
 func (p *pythonEngine) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.spare = true
+	if p.busy == 0 || p.stopped {
+		p.drop()
+	}
+}
+
+// drop stops the worker. The lock is held.
+func (p *pythonEngine) drop() {
 	sup := p.sup
-	if sup == nil || p.busy > 0 && !p.stopped {
+	if sup == nil {
 		return
 	}
 	p.sup = nil

@@ -200,6 +200,10 @@ func (v *Vault) offered(ctx context.Context) (*Listing, error) {
 	for i, r := range v.repos {
 		wait.Go(func() {
 			lists[i].repo = r
+			if err := r.absent.why(); err != nil && len(v.repos) > 1 {
+				lists[i].take(nil, tuferr.Tell(err))
+				return
+			}
 			list, err := r.client.List(ctx)
 			lists[i].take(list, err)
 			r.absent.note(err)
@@ -306,8 +310,4 @@ func (v *Vault) pick(target string, lists map[*repo]*offer) *Plugin {
 		}
 	}
 	return unmet
-}
-
-func largest(groups [][]*answer) []*answer {
-	return slices.MaxFunc(groups, func(a, b []*answer) int { return len(a) - len(b) })
 }

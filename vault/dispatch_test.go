@@ -17,11 +17,11 @@ import (
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 )
 
-func info(n int) Event {
+func infoEvent(n int) Event {
 	return Event{Code: EventAllowed, Severity: hybrid.SeverityInfo, Target: fmt.Sprint(n), Message: "allowed"}
 }
 
-func critical(target string) Event {
+func criticalEvent(target string) Event {
 	return Event{Code: EventRefused, Severity: hybrid.SeverityCritical, Repository: "acme", Target: target, Message: "refused"}
 }
 
@@ -71,7 +71,7 @@ func TestEventsArriveInOrderAndComplete(t *testing.T) {
 		set := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 		d.emit(Event{Code: EventRoot, Severity: hybrid.SeverityWarning, Time: set, ID: 77, Count: 5})
 		d.emit(Event{Message: "no code: no event"})
-		d.emit(critical("x"))
+		d.emit(criticalEvent("x"))
 		require.Equal(t, uint64(1), (<-reader).ID)
 		require.Equal(t, uint64(2), (<-reader).ID)
 		require.NoError(t, d.close(context.Background()))
@@ -90,9 +90,9 @@ func TestWithoutSubscribersNothingRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := runtime.NumGoroutine()
 		d := newDispatcher(func(Event) {}, nil, nil)
-		newDispatcher(nil, nil, nil).emit(info(1))
+		newDispatcher(nil, nil, nil).emit(infoEvent(1))
 		require.Equal(t, before, runtime.NumGoroutine())
-		d.emit(info(1))
+		d.emit(infoEvent(1))
 		synctest.Wait()
 		require.Equal(t, before, runtime.NumGoroutine(), "nothing waits, nothing runs")
 	})
@@ -107,9 +107,9 @@ func TestASlowSubscriberLosesOnlyWhatIsNotCritical(t *testing.T) {
 		reader := d.subscribe(t.Context())
 		const n = 3000
 		for i := range n {
-			e := info(i)
+			e := infoEvent(i)
 			if i%1000 == 500 {
-				e = critical(fmt.Sprint(i))
+				e = criticalEvent(fmt.Sprint(i))
 			}
 			d.emit(e)
 			require.Equal(t, uint64(i+1), (<-reader).ID)
@@ -140,10 +140,10 @@ func TestCriticalEventsAreMergedBeyondTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := &inbox{gate: make(chan struct{})}
 		d := newDispatcher(in.on, nil, nil)
-		d.emit(info(0)) // held by the callback
+		d.emit(infoEvent(0)) // held by the callback
 		synctest.Wait()
 		for i := range 5 * maxQueued {
-			e := critical(fmt.Sprint(i % 2000))
+			e := criticalEvent(fmt.Sprint(i % 2000))
 			e.Message = fmt.Sprint("attempt ", i)
 			e.Evidence.Received = int64(i)
 			d.emit(e)
@@ -168,7 +168,7 @@ func TestBelowTheBoundNothingIsMerged(t *testing.T) {
 		in := &inbox{gate: make(chan struct{})}
 		d := newDispatcher(in.on, nil, nil)
 		for range maxQueued {
-			d.emit(critical("same"))
+			d.emit(criticalEvent("same"))
 		}
 		close(in.gate)
 		require.NoError(t, d.close(context.Background()))
@@ -193,9 +193,9 @@ func TestQueueLosesNothingUntold(t *testing.T) {
 				continue
 			}
 			id++
-			e := info(0)
+			e := infoEvent(0)
 			if r.Intn(3) == 0 {
-				e = critical(fmt.Sprint(r.Intn(40)))
+				e = criticalEvent(fmt.Sprint(r.Intn(40)))
 				pushedCritical++
 			}
 			e.ID, e.Count = id, 1
@@ -230,7 +230,7 @@ func TestACallbackThatBreaksLosesNoOtherEvent(t *testing.T) {
 			}
 		}, nil, slog.New(slog.NewTextHandler(&log, nil)))
 		for i := range 4 {
-			d.emit(info(i))
+			d.emit(infoEvent(i))
 		}
 		require.NoError(t, d.close(context.Background()))
 		require.Equal(t, []uint64{1, 2, 3, 4}, ids(in.events()))
@@ -246,10 +246,10 @@ func TestACallbackMayUseTheVault(t *testing.T) {
 		d = newDispatcher(func(e Event) {
 			seen = append(seen, d.recent())
 			if e.ID == 1 {
-				d.emit(critical("from the callback"))
+				d.emit(criticalEvent("from the callback"))
 			}
 		}, nil, nil)
-		d.emit(info(1))
+		d.emit(infoEvent(1))
 		synctest.Wait()
 		require.NoError(t, d.close(context.Background()))
 		require.Len(t, seen, 2)
@@ -262,8 +262,8 @@ func TestAReaderIsServedUntilItsContextEnds(t *testing.T) {
 		d := newDispatcher(nil, nil, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		idle, busy := d.subscribe(ctx), d.subscribe(ctx)
-		d.emit(info(1))
-		d.emit(info(2))
+		d.emit(infoEvent(1))
+		d.emit(infoEvent(2))
 		require.Equal(t, uint64(1), (<-idle).ID)
 		require.Equal(t, uint64(2), (<-idle).ID)
 		synctest.Wait()
@@ -285,7 +285,7 @@ func TestCloseDeliversWhatIsQueued(t *testing.T) {
 		d := newDispatcher(nil, nil, nil)
 		slow, gone := d.subscribe(context.Background()), d.subscribe(context.Background())
 		for i := range 10 {
-			d.emit(info(i))
+			d.emit(infoEvent(i))
 		}
 		var got []Event
 		read := make(chan struct{})
@@ -303,7 +303,7 @@ func TestCloseDeliversWhatIsQueued(t *testing.T) {
 		<-read
 		require.Equal(t, 10, total(got))
 
-		d.emit(info(11))
+		d.emit(infoEvent(11))
 		_, open = <-d.subscribe(context.Background())
 		require.False(t, open, "after the end there is nothing to read")
 		require.Len(t, d.recent(), 11)
@@ -316,8 +316,8 @@ func TestCloseIsBounded(t *testing.T) {
 		in := &inbox{gate: make(chan struct{})}
 		d := newDispatcher(in.on, nil, nil)
 		gone := d.subscribe(context.Background())
-		d.emit(info(1))
-		d.emit(critical("x"))
+		d.emit(infoEvent(1))
+		d.emit(criticalEvent("x"))
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -336,20 +336,20 @@ func TestCloseIsBounded(t *testing.T) {
 func TestRecentKeepsCriticalEvents(t *testing.T) {
 	d := newDispatcher(nil, nil, nil)
 	require.NotNil(t, d.recent())
-	d.emit(critical("first"))
+	d.emit(criticalEvent("first"))
 	for i := range 10 * maxRecent {
-		d.emit(info(i))
+		d.emit(infoEvent(i))
 	}
 	require.Len(t, d.recent(), maxRecent+1)
 	require.Equal(t, "first", d.recent()[0].Target)
 	require.IsIncreasing(t, ids(d.recent()))
 	for range 10 * maxRecent {
-		d.emit(critical("again and again"))
+		d.emit(criticalEvent("again and again"))
 	}
 	require.Len(t, d.recent(), 2*maxRecent)
 	require.Equal(t, "first", d.recent()[0].Target, "what happens again and again does not push it out")
 	for i := range maxRecent {
-		d.emit(critical(fmt.Sprint(i)))
+		d.emit(criticalEvent(fmt.Sprint(i)))
 	}
 	require.NotEqual(t, "first", d.recent()[0].Target)
 	require.Len(t, only(d.recent(), hybrid.SeverityCritical), maxRecent)
@@ -363,7 +363,7 @@ func TestManyEmitAtOnce(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for i := range 100 {
-					d.emit(info(i))
+					d.emit(infoEvent(i))
 					d.recent()
 				}
 			})

@@ -32,7 +32,7 @@ const (
 	EventBusy EventCode = "busy"
 	// EventOffline: verified metadata answers for an unreachable repository. Warning.
 	EventOffline EventCode = "offline"
-	// EventMirror: another mirror answers for a repository. Warning.
+	// EventMirror: another mirror answers for a repository. Up to warning.
 	EventMirror EventCode = "mirror"
 	// EventStore: a trust store was healed, or guarded something. Up to critical.
 	EventStore EventCode = "store"

@@ -231,11 +231,19 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 
 // record notes that a plugin is installed now.
 func (i *installation) record(ctx context.Context, p *Plugin) error {
-	return i.book.Add(ctx, records.Record{
+	err := i.book.Add(ctx, records.Record{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
 		EntryPoint: p.EntryPoint, Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
 	}, i.options.AllowDowngrade || i.options.BreakGlass != nil)
+	if e := tuferr.As(err); e != nil && e.Code == protocol.CodeRollback {
+		// Another call has installed a newer one since this was decided.
+		return denied(ruleDowngrade, e.Msg, e.Hint)
+	}
+	return err
 }
+
+// ruleDowngrade is the policy's rule about versions older than the installed one.
+const ruleDowngrade = "downgrade"
 
 // told raises the events of a plugin that is handed out.
 func (i *installation) told(p *Plugin) {

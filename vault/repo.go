@@ -64,13 +64,16 @@ type absence struct {
 	pause time.Duration
 }
 
-// why returns the error of the last attempt while the pause lasts.
+// why returns the error of the last attempt while the pause lasts. After it one
+// caller gets nil, to find out; the others go on without for another pause.
 func (a *absence) why() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.err != nil && time.Now().Before(a.until) {
+	now := time.Now()
+	if a.err != nil && now.Before(a.until) {
 		return a.err
 	}
+	a.until = now.Add(a.pause)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package vault
 
 import (
+	"slices"
+
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 )
 
@@ -39,4 +41,23 @@ func (r *route) matches(target string) bool {
 		}
 	}
 	return false
+}
+
+// present are the repositories to ask first, and those that could not be reached a
+// moment ago.
+func (r *route) present() (first, later []*repo) {
+	for _, repo := range r.repos {
+		if repo.absent.why() != nil {
+			later = append(later, repo)
+		} else {
+			first = append(first, repo)
+		}
+	}
+	return first, later
+}
+
+// sorted puts answers in the order of the mapping.
+func (r *route) sorted(all []*answer) []*answer {
+	slices.SortStableFunc(all, func(a, b *answer) int { return slices.Index(r.repos, a.repo) - slices.Index(r.repos, b.repo) })
+	return all
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -84,14 +84,7 @@ func (v *Vault) search(ctx context.Context, target string, alone, several ask) (
 // must be the last one asked. Those that could not be reached a moment ago are
 // asked when nobody else answers.
 func (v *Vault) first(ctx context.Context, r *route, target string, alone ask, failed *[]*answer) []*answer {
-	var order, later []*repo
-	for _, repo := range r.repos {
-		if repo.absent.why() != nil {
-			later = append(later, repo)
-		} else {
-			order = append(order, repo)
-		}
-	}
+	order, later := r.present()
 	for _, repo := range append(order, later...) {
 		a := v.put(ctx, repo, target, alone)
 		if a.final() {
@@ -123,40 +116,41 @@ func wholeCalls(err error) bool {
 	return class == "" || class == protocol.ClassNotFound || class == protocol.ClassCancelled || tuferr.CodeOf(err) == protocol.CodePolicyDenied
 }
 
+// consensusGrace is how long those who have not answered yet are waited for once
+// enough agree: whoever can be asked has a say, and nobody can hold up the others.
+const consensusGrace = 2 * time.Second
+
 // consensus asks all repositories of a mapping at the same time, and returns as
-// many answers as must agree on length and hashes. The error says why there are
-// none, unless nobody lists the target.
+// many answers as must agree on length and hashes. Those that could not be reached
+// a moment ago are asked when the others do not agree. The error says why there are
+// no answers, unless nobody lists the target.
 func (v *Vault) consensus(ctx context.Context, r *route, target string, several ask, failed *[]*answer) ([]*answer, error) {
-	all := make([]*answer, len(r.repos))
-	var wait sync.WaitGroup
-	for i, repo := range r.repos {
-		wait.Go(func() { all[i] = v.put(ctx, repo, target, several) })
-	}
-	wait.Wait()
-	var groups [][]*answer
-	var could, listed []*answer
-	for _, a := range all {
-		switch {
-		case a.err == nil:
-			listed = append(listed, a)
-			groups = join(groups, a)
-		case tuferr.ClassOf(a.err) == protocol.ClassCancelled || tuferr.ClassOf(a.err) == protocol.ClassUsage:
-			return []*answer{a}, nil
-		case tuferr.ClassOf(a.err) != protocol.ClassNotFound:
-			could = append(could, a)
+	order, later := r.present()
+	var all []*answer
+	for _, asked := range [][]*repo{order, later} {
+		all = r.sorted(append(all, v.putAll(ctx, asked, target, several, all, r.threshold)...))
+		for _, a := range all {
+			if class := tuferr.ClassOf(a.err); class == protocol.ClassUsage || class == protocol.ClassCancelled && ctx.Err() != nil {
+				return []*answer{a}, nil
+			}
 		}
-	}
-	for _, g := range groups {
-		if len(g) >= r.threshold {
+		if g := largest(grouped(all)); len(g) >= r.threshold {
 			return g, nil
 		}
 	}
+	groups := grouped(all)
+	listed, could := 0, []*answer(nil)
 	for _, a := range all {
-		if a.err != nil {
-			*failed = append(*failed, a)
+		switch {
+		case a.err == nil:
+			listed++
+			continue
+		case tuferr.ClassOf(a.err) != protocol.ClassNotFound:
+			could = append(could, a)
 		}
+		*failed = append(*failed, a)
 	}
-	if len(listed) == 0 {
+	if listed == 0 {
 		return nil, nil
 	}
 	if len(could) > 0 && len(groups) == 1 {
@@ -164,6 +158,47 @@ func (v *Vault) consensus(ctx context.Context, r *route, target string, several 
 		return nil, v.unanswered(target, could)
 	}
 	return nil, v.unmet(target, r, all, len(groups) > 1)
+}
+
+// putAll asks repositories at the same time. Once enough agree, with those who have
+// answered before, it waits no longer than a grace for the others.
+func (v *Vault) putAll(ctx context.Context, repos []*repo, target string, several ask, before []*answer, enough int) []*answer {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan *answer, len(repos))
+	for _, repo := range repos {
+		go func() { answers <- v.put(ctx, repo, target, several) }()
+	}
+	var all []*answer
+	for range repos {
+		all = append(all, <-answers)
+		if len(largest(grouped(slices.Concat(before, all)))) >= enough {
+			defer time.AfterFunc(consensusGrace, cancel).Stop()
+			enough = len(repos) + len(before) + 1
+		}
+	}
+	return all
+}
+
+// grouped puts answers that agree together; those without one are left out.
+func grouped(all []*answer) [][]*answer {
+	var groups [][]*answer
+	for _, a := range all {
+		if a.err == nil {
+			groups = join(groups, a)
+		}
+	}
+	return groups
+}
+
+func largest(groups [][]*answer) []*answer {
+	var most []*answer
+	for _, g := range groups {
+		if len(g) > len(most) {
+			most = g
+		}
+	}
+	return most
 }
 
 // join puts an answer into the group that it agrees with.

@@ -3,44 +3,33 @@ package vault
 import (
 	"context"
 	"net/http"
+	"slices"
 )
 
 // Status tells how the vault is doing: every repository, and the latest events. It
 // asks no repository and starts no process. A repository whose trust store cannot
 // be read is down, with the reason; the error is for the end of ctx alone.
 func (v *Vault) Status(ctx context.Context) (*Status, error) {
-	s := &Status{Mode: v.opts.Mode, Repositories: make([]RepositoryStatus, len(v.repos)), Events: v.events.recent()}
 	now := v.opts.Now()
-	errs := v.each(func(r *repo) error {
-		st, err := r.client.Status(ctx)
-		if err != nil {
-			return err
-		}
-		of := &RepositoryStatus{Name: r.name, Client: st, Roles: []RoleStatus{}}
-		for _, role := range st.Roles {
-			of.Roles = append(of.Roles, RoleStatus{role, int64(role.Expires.Sub(now).Seconds())})
-		}
-		for i := range v.repos {
-			if v.repos[i] == r {
-				s.Repositories[i] = *of
-			}
-		}
-		return nil
+	s := &Status{Mode: v.opts.Mode, Repositories: make([]RepositoryStatus, len(v.repos)), Events: v.events.recent()}
+	errs := v.each(func(r *repo) (err error) {
+		of := &s.Repositories[slices.Index(v.repos, r)]
+		of.Name, of.Roles = r.name, []RoleStatus{}
+		of.Client, err = r.client.Status(ctx)
+		return err
 	})
 	if ctx.Err() != nil {
 		return nil, joined(errs)
 	}
 	for _, e := range errs {
-		for i := range v.repos {
-			if v.repos[i] == e.repo {
-				s.Repositories[i] = RepositoryStatus{Name: e.repo.name, Roles: []RoleStatus{}, Health: HealthDown, Reasons: []string{e.err.Error()}}
-			}
-		}
+		s.Repositories[slices.Index(v.repos, e.repo)].Reasons = []string{e.err.Error()}
 	}
 	judge(s, v.opts.ExpiryWarning, now)
 	return s, nil
 }
 
-// HealthHandler serves GET [HealthPath] and, below it, ready and live; mount it at
-// the root of a mux.
+// HealthHandler serves GET [HealthPath] with the status, 503 if it is down, and
+// below it "/ready" with the grade alone and "/live", which answers as long as the
+// process does. It tells nobody local paths or the text of errors, and asks no
+// repository.
 func (v *Vault) HealthHandler() http.Handler { return newHealthHandler(v.Status) }

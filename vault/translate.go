@@ -46,7 +46,7 @@ var translated = map[string]kind{
 	"fallback":     {EventFallback, hybrid.SeverityWarning},
 	"breaker":      {EventBreaker, ""},
 	"offline":      {EventOffline, hybrid.SeverityWarning},
-	"mirror":       {EventMirror, hybrid.SeverityWarning},
+	"mirror":       {EventMirror, ""},
 	"root_changed": {EventRoot, hybrid.SeverityWarning},
 
 	"expiry_overridden": {EventBreakGlass, hybrid.SeverityCritical},

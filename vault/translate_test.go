@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -98,6 +99,52 @@ func literal(t *testing.T, n ast.Expr) string {
 	s, err := strconv.Unquote(n.(*ast.BasicLit).Value)
 	require.NoError(t, err)
 	return s
+}
+
+// codes returns the codes of events that Go files name where they raise them.
+func codes(t *testing.T, pattern string) (list []string) {
+	files, err := filepath.Glob(pattern)
+	require.NoError(t, err)
+	for _, file := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(f, func(n ast.Node) bool {
+			var code ast.Expr
+			switch n := n.(type) {
+			case *ast.KeyValueExpr:
+				if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Code" {
+					code = n.Value
+				}
+			case *ast.CallExpr:
+				at, ok := map[string]int{"emit": 1, "refused": 0}[name(n.Fun)]
+				if ok && len(n.Args) > at {
+					code = n.Args[at]
+				}
+			}
+			if lit, ok := code.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				list = append(list, literal(t, lit))
+			}
+			return true
+		})
+	}
+	return list
+}
+
+// name returns the name of a method that is called.
+func name(f ast.Expr) string {
+	if sel, ok := f.(*ast.SelectorExpr); ok {
+		return sel.Sel.Name
+	}
+	return ""
+}
+
+// TestEveryEventOfAClientHasARow.
+func TestEveryEventOfAClientHasARow(t *testing.T) {
+	found := codes(t, "../hybrid/*.go")
+	require.Subset(t, found, []string{"refused", "fallback", "breaker", "offline", "root_changed"})
+	for _, code := range found {
+		require.Contains(t, translated, code)
+	}
 }
 
 // TestEveryEventOfTheTrustStoreHasARow.

@@ -83,9 +83,8 @@ func (r Record) own() Record {
 // Book is the record in one directory. It is safe for concurrent use, also by other
 // Books and processes. As long as nobody writes, an answer costs one stat.
 //
-// Every method returns cancelled or timeout when ctx has ended, and local_io for a
-// file that cannot be understood; what it says of other files of class local comes
-// on top.
+// Every method returns cancelled or timeout when ctx has ended, local_io for a file
+// that cannot be understood, and permissions for one that may not be read.
 type Book struct {
 	dir string
 	// turn is the lock among the goroutines of this Book.

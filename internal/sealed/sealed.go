@@ -10,8 +10,10 @@
 //     memory, and nothing of it is on a disk.
 //   - Elsewhere, and where the system refuses such files (an old kernel, a filter of
 //     system calls, vm.memfd_noexec=2 for an executable one), it is a private copy: a
-//     file without write permission in a temporary directory of mode 0700. The same
-//     user, or root, could still change that one. [File.Sealed] tells which it is.
+//     file without write permission in a temporary directory (TMPDIR) of mode 0700,
+//     hashed through the descriptor that it is then read by. The same user, or root,
+//     could still change that one, and it does not run from a file system that is
+//     mounted noexec. [File.Sealed] tells which it is.
 package sealed
 
 import (

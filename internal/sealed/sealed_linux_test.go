@@ -200,7 +200,7 @@ func TestLargeFile(t *testing.T) {
 // an error.
 func TestChangedDuringTheCopy(t *testing.T) {
 	each(t, func(t *testing.T, m maker) {
-		b := bytes.Repeat([]byte("p"), 1<<20)
+		b := bytes.Repeat([]byte("p"), 256<<10)
 		path, want := cached(t, b), wantOf(b)
 		w, err := os.OpenFile(path, os.O_WRONLY, 0)
 		require.NoError(t, err)

@@ -36,8 +36,8 @@ const (
 type Entry struct {
 	// Target is the target path.
 	Target string `json:"target"`
-	// Publisher, Name and Version are those of the path "plugins/PUBLISHER/NAME.VERSION
-	// .tar.gz", or all empty for a target without a manifest.
+	// Publisher, Name and Version are those that the path is made of, or all empty for
+	// a target without a manifest.
 	Publisher string `json:"publisher,omitempty"`
 	Name      string `json:"name,omitempty"`
 	Version   string `json:"version,omitempty"`

@@ -1,0 +1,216 @@
+package vault
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
+)
+
+// shelf is what two repositories offer.
+func shelf(t *testing.T) *world {
+	w := newWorld(t, "one", "two")
+	beta := tool("2.0.0-rc.1")
+	beta.channel = "beta"
+	yanked := tool("1.3.0")
+	yanked.yanked = "it bites"
+	w.publish("one", tool("1.1.0"), tool("1.10.0"), tool("1.2.0"), beta, yanked)
+	w.publish("two", release{publisher: "initech", name: "report", version: "3.0.0", description: "Cover sheets for TPS"},
+		release{publisher: "acme", name: "tool", version: "1.10.0", content: "another idea of it"})
+	w.repos["two"].AddTarget("targets", "data/list.txt", []byte("no plugin"), nil)
+	w.repos["two"].Publish("targets")
+	return w
+}
+
+// listed are the plugins of a listing, with their repositories.
+func listed(l *Listing) []string {
+	all := []string{}
+	for _, p := range l.Plugins {
+		s := p.ID() + " " + p.Version + " " + p.Repository
+		if p.Name == "" {
+			s = p.Target + " " + p.Repository
+		}
+		if p.Denied != nil {
+			s += " " + p.Denied.Rule
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func TestListOverAllRepositories(t *testing.T) {
+	w := shelf(t)
+	v := w.vault()
+	for name, c := range map[string]struct {
+		query string
+		o     ListOptions
+		want  []string
+	}{
+		"all": {want: []string{"acme/tool 2.0.0-rc.1 one", "acme/tool 1.10.0 one", "acme/tool 1.2.0 one", "acme/tool 1.1.0 one",
+			"initech/report 3.0.0 two", "data/list.txt two"}},
+		"what is denied, too": {o: ListOptions{Denied: true, Publisher: "acme"}, want: []string{"acme/tool 2.0.0-rc.1 one", "acme/tool 1.10.0 one",
+			"acme/tool 1.3.0 one yanked", "acme/tool 1.2.0 one", "acme/tool 1.1.0 one"}},
+		"the latest":     {o: ListOptions{Latest: true}, want: []string{"acme/tool 2.0.0-rc.1 one", "initech/report 3.0.0 two", "data/list.txt two"}},
+		"latest, stable": {o: ListOptions{Latest: true, Channel: "stable", Publisher: "acme"}, want: []string{"acme/tool 1.10.0 one"}},
+		"words":          {query: "tps COVER", want: []string{"initech/report 3.0.0 two"}},
+		"a repository":   {query: "two", want: []string{"initech/report 3.0.0 two", "data/list.txt two"}},
+		"nothing":        {query: "tps acme", want: []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := v.Search(t.Context(), c.query, c.o)
+			require.NoError(t, err)
+			require.Equal(t, c.want, listed(l))
+			require.Empty(t, l.Missing)
+		})
+	}
+	l, err := w.vault(func(o *Options) { o.Policy = policy.Policy{Allow: policy.Match{Publishers: []string{"initech"}}} }).List(t.Context(), ListOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"initech/report 3.0.0 two"}, listed(l))
+}
+
+func TestAListingIsWhatADownloadWouldFind(t *testing.T) {
+	w := shelf(t)
+	v := w.vault(mappings(
+		Mapping{Paths: []string{"plugins/acme/*"}, Repositories: []string{"two", "one"}, Threshold: 2, Terminating: true},
+		Mapping{Paths: []string{"plugins/initech/*"}, Repositories: []string{"two"}}))
+	l, err := v.List(t.Context(), ListOptions{Denied: true})
+	require.NoError(t, err)
+	require.Contains(t, listed(l), "acme/tool 1.10.0 two "+ruleThreshold)
+	require.NotContains(t, listed(l), "data/list.txt two", "no mapping is for it")
+	l, err = v.List(t.Context(), ListOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"initech/report 3.0.0 two"}, listed(l))
+
+	w.publish("two", tool("1.10.0"))
+	l, err = v.List(t.Context(), ListOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"two", "one"}, l.Plugins[0].Agree)
+}
+
+func TestAListingSaysWhoIsMissing(t *testing.T) {
+	w := shelf(t)
+	w.servers["one"].On("metadata/timestamp.json", tuftest.Status(500))
+	v := w.vault()
+	for range 2 { // asked, and left alone
+		l, err := v.List(t.Context(), ListOptions{})
+		require.NoError(t, err)
+		require.Equal(t, []string{"acme/tool 1.10.0 two", "initech/report 3.0.0 two", "data/list.txt two"}, listed(l))
+		require.Len(t, l.Missing, 1)
+		require.Equal(t, "one", l.Missing[0].Repository)
+		require.ErrorIs(t, l.Missing[0].Err, hybrid.ErrTransport)
+	}
+	_, err := v.Resolve(t.Context(), "acme/other", "", ResolveOptions{})
+	require.ErrorIs(t, err, hybrid.ErrTransport, "it might be there")
+	w.servers["two"].On("metadata/timestamp.json", tuftest.Status(500))
+	_, err = w.vault(func(o *Options) { o.MaxMetadataAge = -1 }).List(t.Context(), ListOptions{})
+	require.ErrorIs(t, err, hybrid.ErrTransport)
+}
+
+func TestResolve(t *testing.T) {
+	w := shelf(t)
+	everything := func(*Options) {}
+	stable := func(o *Options) { o.Policy.Channels = nil }
+	for name, c := range map[string]struct {
+		edit           func(*Options)
+		id, constraint string
+		o              ResolveOptions
+		want           string
+		err            error
+	}{
+		"latest":                      {everything, "acme/tool", "", ResolveOptions{}, "2.0.0-rc.1", nil},
+		"latest that is stable":       {everything, "acme/tool", "latest", ResolveOptions{Channel: "stable"}, "1.10.0", nil},
+		"beta is not followed":        {stable, "acme/tool", "latest", ResolveOptions{}, "1.10.0", nil},
+		"range":                       {everything, "acme/tool", "~1.2", ResolveOptions{}, "1.2.0", nil},
+		"not as text":                 {everything, "acme/tool", "^1.1", ResolveOptions{}, "1.10.0", nil},
+		"exactly":                     {everything, "acme/tool", "1.1.0", ResolveOptions{}, "1.1.0", nil},
+		"withdrawn":                   {everything, "acme/tool", "1.3.0", ResolveOptions{}, "", hybrid.ErrPolicyDenied},
+		"withdrawn is passed over":    {everything, "acme/tool", ">=1.2, <1.10", ResolveOptions{}, "1.2.0", nil},
+		"no such version":             {everything, "acme/tool", "^7", ResolveOptions{}, "", hybrid.ErrNotFound},
+		"no such plugin":              {everything, "acme/nothing", "", ResolveOptions{}, "", hybrid.ErrNotFound},
+		"no constraint":               {everything, "acme/tool", "newest", ResolveOptions{}, "", hybrid.ErrUsage},
+		"no name of a plugin":         {everything, "tool", "", ResolveOptions{}, "", hybrid.ErrUsage},
+		"of two publishers' choosing": {everything, "initech/report", "*", ResolveOptions{}, "3.0.0", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := w.vault(c.edit).Resolve(t.Context(), c.id, c.constraint, c.o)
+			require.ErrorIs(t, err, c.err)
+			if c.err == nil {
+				require.Equal(t, c.want, p.Version)
+			}
+		})
+	}
+	_, err := w.vault().Resolve(t.Context(), "acme/tool", "^7", ResolveOptions{})
+	require.ErrorContains(t, err, "there is: 2.0.0-rc.1, 1.10.0")
+}
+
+func TestLock(t *testing.T) {
+	w := shelf(t)
+	v := w.vault(func(o *Options) { o.Plugins = map[string]string{"acme/tool": "~1.2", "initech/report": "latest"} })
+	f, err := v.Lock(t.Context(), nil, nil, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"plugins/acme/tool.1.2.0.tar.gz", "plugins/initech/report.3.0.0.tar.gz"}, locked(f))
+	require.Empty(t, v.Unlocked(f, nil))
+	e, _ := f.Find("acme/tool")
+	require.Equal(t, lockfile.Entry{Target: tool("1.2.0").path(), Publisher: "acme", Name: "tool", Version: "1.2.0", Wanted: "~1.2",
+		Repository: "one", Length: int64(len(tool("1.2.0").bytes())), Hashes: e.Hashes}, e)
+
+	// What is locked stays, until it is upgraded, wanted otherwise, or withdrawn.
+	w.publish("one", tool("1.2.1"))
+	again, err := v.Lock(t.Context(), f, nil, LockOptions{})
+	require.NoError(t, err)
+	require.Empty(t, lockfile.Diff(f, again))
+	up, err := v.Lock(t.Context(), f, nil, LockOptions{Upgrade: true})
+	require.NoError(t, err)
+	require.Equal(t, "plugins/acme/tool.1.2.1.tar.gz", locked(up)[0])
+	other, err := v.Lock(t.Context(), f, map[string]string{"acme/tool": "1.1.0"}, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"plugins/acme/tool.1.1.0.tar.gz"}, locked(other))
+	require.Equal(t, []string{"acme/tool is locked for 1.1.0, not for ~1.2", "initech/report is not locked"}, v.Unlocked(other, nil))
+	withdrawn := tool("1.2.0")
+	withdrawn.yanked = "it bites"
+	w.publish("one", withdrawn)
+	moved, err := v.Lock(t.Context(), f, nil, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "plugins/acme/tool.1.2.1.tar.gz", locked(moved)[0])
+
+	_, err = v.Lock(t.Context(), f, map[string]string{"acme/tool": "^7", "acme/none": ""}, LockOptions{})
+	require.ErrorIs(t, err, hybrid.ErrNotFound)
+	require.ErrorContains(t, err, "acme/none")
+	require.ErrorContains(t, err, "no version of acme/tool matches ^7")
+}
+
+func locked(f *lockfile.File) []string {
+	var all []string
+	for _, e := range f.Entries() {
+		all = append(all, e.Target)
+	}
+	return all
+}
+
+// Sync installs the very bytes that are locked, and nothing else.
+func TestSync(t *testing.T) {
+	w := shelf(t)
+	v := w.vault(func(o *Options) { o.Plugins = map[string]string{"acme/tool": "~1.2", "initech/report": "latest"} })
+	f, err := v.Lock(t.Context(), nil, nil, LockOptions{})
+	require.NoError(t, err)
+	results, err := v.Sync(t.Context(), f, SyncOptions{})
+	require.NoError(t, err)
+	require.Len(t, results, 2)
+	require.Equal(t, tool("1.2.0").path(), results[0].Target)
+	w.opened(v, tool("1.2.0"))
+
+	resigned := tool("1.2.0")
+	resigned.content = "signed anew by whoever has the keys"
+	w.publish("one", resigned)
+	results, err = v.Sync(t.Context(), f, SyncOptions{})
+	require.ErrorIs(t, err, hybrid.ErrExpectedHash)
+	require.Len(t, results, 1, "the other is installed")
+
+	w.install(v, tool("1.10.0"), InstallOptions{})
+	older, err := v.Lock(t.Context(), nil, map[string]string{"acme/tool": "1.1.0"}, LockOptions{})
+	require.Error(t, err, "older than what is installed: %v", older)
+}
