@@ -81,9 +81,10 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 		return nil, err
 	}
 	if runsOn != nil {
-		e := eventOf(rec.Repository, target, runsOn)
-		e.Code, e.Severity = EventRunsOn, hybrid.SeverityWarning
-		e.Message = fmt.Sprintf("%s runs on what was verified on %s: %v", target, rec.At.UTC().Format("2006-01-02"), runsOn)
+		// The error may have an event already; this one is of the plugin.
+		e := Event{Code: EventRunsOn, Severity: hybrid.SeverityWarning, Repository: rec.Repository, Target: target}
+		e.rest(runsOn)
+		e.Message = scrub(fmt.Sprintf("%s runs on what was verified on %s: %v", target, rec.At.UTC().Format("2006-01-02"), runsOn))
 		v.emit(e)
 	}
 	return &Opened{bytes, rec, runsOn, v}, nil
