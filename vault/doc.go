@@ -45,7 +45,7 @@
 // expired or no repository can be reached: they were verified when they were
 // installed, and are hashed again. New installations stop then, and the error and
 // the event say why. A plugin that fresh metadata withdraws, or that the policy
-// denies now, is not opened.
+// denies now, is not opened. [Opened.Executable] is what a host starts.
 //
 // # Errors
 //

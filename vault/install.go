@@ -233,7 +233,7 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 func (i *installation) record(ctx context.Context, p *Plugin) error {
 	err := i.book.Add(ctx, records.Record{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
-		Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
+		EntryPoint: p.EntryPoint, Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
 	}, i.options.AllowDowngrade || i.options.BreakGlass != nil)
 	if e := tuferr.As(err); e != nil && e.Code == protocol.CodeRollback {
 		// Another call has installed a newer one since this was decided.

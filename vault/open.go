@@ -22,11 +22,14 @@ type Bytes = sealed.File
 type Opened struct {
 	*Bytes
 	// Target, Publisher, Name, Version, Length, Hashes and Repository are what was
-	// verified when it was installed.
+	// verified when it was installed; so is EntryPoint, unless verified metadata
+	// names another one now.
 	records.Record
 	// RunsOn is why its metadata cannot be verified now, nil if it can: it runs on
 	// what was verified when it was installed.
 	RunsOn error
+
+	vault *Vault
 }
 
 // Open hands out the bytes of a plugin that [Vault.VerifyAndDownloadPlugin] has
@@ -66,6 +69,7 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 	switch {
 	case err == nil:
 		err = v.mayOpen(p, rec)
+		rec.EntryPoint = p.EntryPoint
 	case mayRunOn(err):
 		runsOn, err = err, nil
 	}
@@ -77,12 +81,13 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 		return nil, err
 	}
 	if runsOn != nil {
-		e := eventOf(rec.Repository, target, runsOn)
-		e.Code, e.Severity = EventRunsOn, hybrid.SeverityWarning
-		e.Message = fmt.Sprintf("%s runs on what was verified on %s: %v", target, rec.At.UTC().Format("2006-01-02"), runsOn)
+		// The error may have an event already; this one is of the plugin.
+		e := Event{Code: EventRunsOn, Severity: hybrid.SeverityWarning, Repository: rec.Repository, Target: target}
+		e.rest(runsOn)
+		e.Message = scrub(fmt.Sprintf("%s runs on what was verified on %s: %v", target, rec.At.UTC().Format("2006-01-02"), runsOn))
 		v.emit(e)
 	}
-	return &Opened{bytes, rec, runsOn}, nil
+	return &Opened{bytes, rec, runsOn, v}, nil
 }
 
 // mayRunOn says whether an error means that metadata cannot be verified now, and

@@ -76,7 +76,11 @@ func TestRunsOnWhenMetadataCannotBeVerified(t *testing.T) {
 			v := w.vault(func(o *Options) { o.Now = func() time.Time { return time.Now().Add(c.now) } })
 			o := w.opened(v, tool("1.0.0"))
 			require.ErrorIs(t, o.RunsOn, c.family)
-			require.Contains(t, w.told(EventRunsOn).Message, "runs on what was verified on ")
+			e := w.told(EventRunsOn)
+			require.Contains(t, e.Message, "runs on what was verified on ")
+			require.Equal(t, []string{"one", tool("1.0.0").path()}, []string{e.Repository, e.Target})
+			require.ErrorIs(t, e.Err, c.family)
+			require.NotEmpty(t, e.Evidence.Code)
 			w.refused(v, tool("2.0.0"), InstallOptions{}, c.family)
 		})
 	}

@@ -42,3 +42,12 @@ func CheckIdentity(publisher, name, version string) error {
 	}
 	return f.err
 }
+
+// CheckEntryPoint tells whether a manifest may name such an entry point. The error
+// is a [*ManifestError].
+func CheckEntryPoint(name string) error {
+	if problem := isEntryPoint(name); problem != "" {
+		return &ManifestError{"entryPoint", problem}
+	}
+	return nil
+}

@@ -57,6 +57,8 @@ type Record struct {
 	Publisher string `json:"publisher,omitempty"`
 	Name      string `json:"name,omitempty"`
 	Version   string `json:"version,omitempty"`
+	// EntryPoint is the file of the archive to start, "" if the manifest names none.
+	EntryPoint string `json:"entry_point,omitempty"`
 	// Length is in bytes; Hashes are lower-case hex by algorithm.
 	Length int64             `json:"length"`
 	Hashes map[string]string `json:"hashes"`
@@ -69,7 +71,7 @@ type Record struct {
 // same tells whether two records differ in nothing but the time.
 func (r Record) same(o Record) bool {
 	return maps.Equal(r.Hashes, o.Hashes) && r.Target == o.Target && r.Publisher == o.Publisher && r.Name == o.Name &&
-		r.Version == o.Version && r.Length == o.Length && r.Repository == o.Repository
+		r.Version == o.Version && r.EntryPoint == o.EntryPoint && r.Length == o.Length && r.Repository == o.Repository
 }
 
 // own returns a copy that shares no memory.

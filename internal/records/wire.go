@@ -37,8 +37,9 @@ var (
 
 // Check returns the error usage, or invalid_name, for a record that cannot be: a path
 // that is not safe, a publisher, name and version that are not those of the path, a
-// hash that is not lower-case hex, a repository without a printable name of at most
-// 64 characters, a length that is negative or beyond 2^53.
+// hash that is not lower-case hex, an entry point that no manifest may name, a
+// repository without a printable name of at most 64 characters, a length that is
+// negative or beyond 2^53.
 func (r Record) Check() error {
 	if err := targetpath.Check(r.Target); err != nil {
 		return err
@@ -65,12 +66,15 @@ func (r Record) problem() string {
 	if why := badHashes(r.Hashes); why != "" {
 		return why
 	}
-	if r.Publisher == "" && r.Name == "" && r.Version == "" {
+	if r.Publisher == "" && r.Name == "" && r.Version == "" && r.EntryPoint == "" {
 		return ""
 	}
 	var e *plugin.ManifestError
 	if errors.As(plugin.CheckIdentity(r.Publisher, r.Name, r.Version), &e) {
 		return "the " + e.Field + " " + e.Problem
+	}
+	if r.EntryPoint != "" && errors.As(plugin.CheckEntryPoint(r.EntryPoint), &e) {
+		return "the entry point " + e.Problem
 	}
 	if r.Target != plugin.Path(r.Publisher, r.Name, r.Version) {
 		return "the path is not that of its publisher, name and version"
