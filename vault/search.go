@@ -212,8 +212,12 @@ func join(groups [][]*answer, a *answer) [][]*answer {
 	return append(groups, []*answer{a})
 }
 
+// algorithms are those by which files are verified, the preferred one first. What
+// metadata says beside them nobody checks.
+var algorithms = []string{"sha256", "sha512"}
+
 // agree says whether two repositories sign the same length and hashes: every
-// algorithm that both know, and one at least.
+// algorithm that both have, and by which files are verified one at least.
 func agree(a, b *hybrid.TargetInfo) bool {
 	common := false
 	for algorithm, digest := range a.Hashes {
@@ -221,7 +225,7 @@ func agree(a, b *hybrid.TargetInfo) bool {
 			if other != digest {
 				return false
 			}
-			common = true
+			common = common || slices.Contains(algorithms, algorithm)
 		}
 	}
 	return common && a.Length == b.Length
@@ -254,13 +258,12 @@ func (v *Vault) unmet(target string, r *route, all []*answer, conflict bool) err
 // ruleThreshold is the rule by which too few repositories agree.
 const ruleThreshold = "mappings.threshold"
 
-// digestOf is the SHA-256, or whatever hash there is.
+// digestOf is the SHA-256, or another hash by which files are verified.
 func digestOf(hashes map[string]string) string {
-	if h, ok := hashes["sha256"]; ok {
-		return "sha256:" + h
-	}
-	for algorithm, h := range hashes {
-		return algorithm + ":" + h
+	for _, algorithm := range algorithms {
+		if h, ok := hashes[algorithm]; ok {
+			return algorithm + ":" + h
+		}
 	}
 	return "no hash"
 }

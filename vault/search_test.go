@@ -157,6 +157,24 @@ func TestRepositoriesMustAgree(t *testing.T) {
 func errOf[T any](_ T, err error) error { return err }
 
 // Those that cannot be asked do not count, and are said not to have been asked.
+// What nobody verifies files by is nothing to agree on: whoever signs other bytes
+// can copy it.
+func TestOnlyHashesThatAreVerifiedAgree(t *testing.T) {
+	w := newWorld(t, "one", "two", "three")
+	mine, other := tool("1.0.0"), tool("1.0.0")
+	other.content = "x" + string(mine.bytes()[1:])
+	w.repos["one"].TargetHashes = []string{"sha512"}
+	w.publish("one", other)
+	w.publish("two", mine)
+	for _, name := range w.names[:2] {
+		targets := w.repos[name].Targets.Signed["targets"].(tuftest.Map)
+		targets[mine.path()].(tuftest.Map)["hashes"].(tuftest.Map)["md5"] = "00112233445566778899aabbccddeeff"
+		w.repos[name].Publish("targets")
+	}
+	w.refused(w.vault(both(2)), other, InstallOptions{}, hybrid.ErrPolicyDenied)
+	w.told(EventConflict)
+}
+
 func TestWhoCannotBeAskedDoesNotAgree(t *testing.T) {
 	w := newWorld(t, "one", "two", "three")
 	for _, name := range w.names {
