@@ -186,7 +186,7 @@ func (i *installation) fetch(ctx context.Context, agreed []*answer, p *Plugin) (
 		got := i.put(ctx, a.repo, i.target, func(ctx context.Context, r *repo) *answer {
 			r2, err := r.client.VerifyAndDownloadPlugin(ctx, i.target, o)
 			result = r2
-			return &answer{err: err}
+			return &answer{info: a.info, err: err}
 		})
 		if got.err == nil {
 			return result, nil

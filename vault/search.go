@@ -27,8 +27,12 @@ type answer struct {
 // target and what followed failed, or nobody should be asked.
 func (a *answer) final() bool {
 	class := tuferr.ClassOf(a.err)
-	return a.err == nil || a.info != nil || class == protocol.ClassUsage || class == protocol.ClassCancelled ||
-		tuferr.CodeOf(a.err) == protocol.CodeExpectedHash
+	return a.listed() || class == protocol.ClassUsage || class == protocol.ClassCancelled
+}
+
+// listed says that verified metadata lists the target, whatever followed.
+func (a *answer) listed() bool {
+	return a.err == nil || a.info != nil || tuferr.CodeOf(a.err) == protocol.CodeExpectedHash
 }
 
 // ask asks one repository about a target.
@@ -101,7 +105,12 @@ func (v *Vault) first(ctx context.Context, r *route, target string, alone ask, f
 func (v *Vault) put(ctx context.Context, r *repo, target string, ask ask) *answer {
 	a := ask(ctx, r)
 	a.repo = r
-	r.absent.note(a.err)
+	if a.listed() {
+		// Who fails to give a file can be reached: nobody else must take its place.
+		r.absent.note(nil)
+	} else {
+		r.absent.note(a.err)
+	}
 	if !wholeCalls(a.err) {
 		v.emit(eventOf(r.name, target, a.err))
 		a.err = tuferr.Tell(a.err)
