@@ -110,8 +110,10 @@ func (v *Vault) choose(
 		if !matches(p.Version) || !inChannel(p, o.Channel) {
 			continue
 		}
-		if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
-			return nil, err
+		if p.Denied == nil { // Too few may agree on it.
+			if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
+				return nil, err
+			}
 		}
 		if p.Denied == nil {
 			return p, nil

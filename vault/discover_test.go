@@ -147,6 +147,22 @@ func TestResolve(t *testing.T) {
 	require.ErrorContains(t, err, "there is: 2.0.0-rc.1, 1.10.0")
 }
 
+// One repository alone cannot make others' users want its version.
+func TestResolveTakesWhatEnoughRepositoriesAgreeOn(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.0.0"))
+	w.publish("two", tool("1.0.0"), tool("6.6.6"))
+	v := w.vault(mappings(Mapping{Paths: []string{"*"}, Repositories: []string{"two", "one"}, Threshold: 2}))
+	p, err := v.Resolve(t.Context(), "acme/tool", "", ResolveOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "1.0.0", p.Version)
+	_, err = v.Resolve(t.Context(), "acme/tool", "^6", ResolveOptions{})
+	require.Equal(t, ruleThreshold, rule(t, err))
+	f, err := v.Lock(t.Context(), nil, map[string]string{"acme/tool": "latest"}, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{tool("1.0.0").path()}, locked(f))
+}
+
 func TestLock(t *testing.T) {
 	w := shelf(t)
 	v := w.vault(func(o *Options) { o.Plugins = map[string]string{"acme/tool": "~1.2", "initech/report": "latest"} })
