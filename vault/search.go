@@ -294,6 +294,7 @@ func (v *Vault) unanswered(target string, failed []*answer) error {
 		return slices.Index(gravity, a.Class()) - slices.Index(gravity, b.Class())
 	})
 	worst := errs[0]
+	worst.Causes = slices.Clip(worst.Causes) // Calls that share a refresh share its error.
 	for _, e := range errs[1:] {
 		// Who does not list it is no cause, where another might.
 		if e.Class() != protocol.ClassNotFound || worst.Class() == protocol.ClassNotFound {

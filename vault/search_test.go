@@ -1,9 +1,11 @@
 package vault
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -104,6 +106,28 @@ func TestABrokenRepositoryDegradesItselfOnly(t *testing.T) {
 			require.NotErrorIs(t, err, hybrid.ErrNotFound, "one might list it")
 		})
 	}
+}
+
+// Calls that wait for the same answer get the same error, and must not write in it.
+func TestErrorsAreNotShared(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	for _, s := range w.servers {
+		s.On("metadata/timestamp.json", tuftest.Status(500))
+	}
+	v := w.vault(func(o *Options) {
+		one := hybrid.Mirror{URL: o.Repositories[0].URL}
+		o.Repositories[0].Mirrors = []hybrid.Mirror{one, one}
+	})
+	var wait sync.WaitGroup
+	for range 32 {
+		wait.Go(func() {
+			_, err := v.PluginMetadata(context.Background(), tool("1.0.0").path())
+			if err == nil || strings.Count(err.Error(), "repository two: ") != 1 {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // Whoever could not be reached is not waited for again and again.
