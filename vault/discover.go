@@ -85,7 +85,7 @@ func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOpt
 func (v *Vault) choose(
 	ctx context.Context, id, constraint string, o ResolveOptions, offered func() (*Listing, error),
 ) (*Plugin, error) {
-	matches, err := parseConstraint(constraint, o.Channel == string(plugin.Beta) || slices.Contains(v.opts.Policy.Channels, string(plugin.Beta)))
+	matches, err := v.constraint(constraint, o.Channel)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +145,12 @@ func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plu
 		e.Hint = fmt.Sprintf("there is: %s", strings.Join(versions[:min(len(versions), 10)], ", "))
 	}
 	return e
+}
+
+// constraint returns what tells whether a version matches, for who follows a channel.
+func (v *Vault) constraint(text, channel string) (func(version string) bool, error) {
+	beta := string(plugin.Beta)
+	return parseConstraint(text, channel == beta || slices.Contains(v.opts.Policy.Channels, beta))
 }
 
 // parseConstraint returns what tells whether a version matches.

@@ -199,6 +199,21 @@ func TestLock(t *testing.T) {
 	require.ErrorContains(t, err, "no version of acme/tool matches ^7")
 }
 
+// A lock file that says it wants one thing and holds another is corrected: it may
+// have been edited so that nobody sees it.
+func TestLockKeepsOnlyWhatIsWanted(t *testing.T) {
+	w := shelf(t)
+	r := tool("1.1.0")
+	f := &lockfile.File{}
+	require.NoError(t, f.Set(lockfile.Entry{Target: r.path(), Publisher: "acme", Name: "tool", Version: r.version, Wanted: "~1.2",
+		Repository: "one", Length: int64(len(r.bytes())), Hashes: map[string]string{"sha256": tuftest.SHA256(r.bytes())}}))
+	wanted := map[string]string{"acme/tool": "~1.2"}
+	require.Equal(t, []string{"acme/tool is locked for ~1.2, and 1.1.0 is not that"}, w.vault().Unlocked(f, wanted))
+	got, err := w.vault().Lock(t.Context(), f, wanted, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{tool("1.2.0").path()}, locked(got))
+}
+
 func locked(f *lockfile.File) []string {
 	var all []string
 	for _, e := range f.Entries() {
