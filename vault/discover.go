@@ -10,6 +10,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
@@ -260,7 +261,9 @@ func (v *Vault) together(lists []offer) []Plugin {
 	for i := range lists {
 		byRepo[lists[i].repo] = &lists[i]
 		for name := range lists[i].infos {
-			targets[name] = true
+			if transport.CheckTargetPath(name) == nil { // No download would take it.
+				targets[name] = true
+			}
 		}
 	}
 	all := make([]Plugin, 0, len(targets))

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,21 @@ func TestAListingIsWhatADownloadWouldFind(t *testing.T) {
 	l, err = v.List(t.Context(), ListOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"two", "one"}, l.Plugins[0].Agree)
+}
+
+// What no download takes is not offered: such names may be made for terminals, or
+// for those who make paths of them.
+func TestAListingHasNoNamesThatAreNotSafe(t *testing.T) {
+	w := shelf(t)
+	for _, name := range []string{"a\x1b[2Jb", "../../etc/passwd", "/etc/passwd", "a//b", "%2e%2e/x", `a\b`} {
+		w.repos["two"].Targets.Signed["targets"].(tuftest.Map)[name] = w.repos["two"].TargetEntry([]byte("x"))
+	}
+	w.repos["two"].Publish("targets")
+	l, err := w.vault().List(t.Context(), ListOptions{Denied: true})
+	require.NoError(t, err)
+	for _, p := range l.Plugins {
+		require.True(t, strings.HasPrefix(p.Target, "plugins/") || p.Target == "data/list.txt", "%q", p.Target)
+	}
 }
 
 func TestAListingSaysWhoIsMissing(t *testing.T) {
