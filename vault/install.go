@@ -47,7 +47,7 @@ func (v *Vault) metadata(ctx context.Context, target string) (*Plugin, error) {
 func (v *Vault) weigh(ctx context.Context, p *Plugin, o InstallOptions) error {
 	installed, err := v.highest(ctx, p)
 	if err == nil {
-		p.Denied = v.opts.Policy.Decide(p.candidate(installed, o))
+		p.Denied = p.denied(&v.opts.Policy, installed, o)
 	}
 	return err
 }
@@ -177,10 +177,10 @@ func (i *installation) fetch(ctx context.Context, agreed []*answer, p *Plugin) (
 	for _, a := range agreed {
 		_, o := i.grace()
 		o.Decide = func(info *hybrid.TargetInfo) error {
-			if agree(a.info, info) {
-				return nil
+			if !agree(a.info, info) {
+				return denied(ruleThreshold, "the repository "+a.repo.name+" has just signed other bytes", "ask again")
 			}
-			return denied(ruleThreshold, "the repository "+a.repo.name+" has just signed other bytes", "ask again")
+			return i.decide(ctx, describe(a.repo.name, info)) // It may have said something else meanwhile.
 		}
 		var result *hybrid.Result
 		got := i.put(ctx, a.repo, i.target, func(ctx context.Context, r *repo) *answer {
@@ -218,7 +218,7 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 	if i.installed, err = i.highest(ctx, p); err != nil {
 		return err
 	}
-	d := i.opts.Policy.Decide(p.candidate(i.installed, i.options))
+	d := p.denied(&i.opts.Policy, i.installed, i.options)
 	switch {
 	case d == nil:
 		return nil

@@ -61,7 +61,7 @@ func (v *Vault) lock(
 	}
 	if e, ok := old.Find(id); ok && e.Wanted == wantedText(constraint) && matches(e.Version) {
 		p, err := v.metadata(ctx, e.Target)
-		if err == nil && p.Hashes["sha256"] == e.Hashes["sha256"] && v.opts.Policy.Decide(p.candidate("", InstallOptions{})) == nil {
+		if err == nil && p.Hashes["sha256"] == e.Hashes["sha256"] && p.denied(&v.opts.Policy, "", InstallOptions{}) == nil {
 			return e, nil
 		}
 		if err != nil && !errors.Is(err, errNotFound) {

@@ -107,7 +107,7 @@ func (v *Vault) mayOpen(p *Plugin, rec records.Record) error {
 		e.Engine, e.Hint = "host", "install it again"
 		return e
 	}
-	if d := v.opts.Policy.Decide(p.candidate("", InstallOptions{})); d != nil {
+	if d := p.denied(&v.opts.Policy, "", InstallOptions{}); d != nil {
 		return refusal(d)
 	}
 	return nil

@@ -202,6 +202,44 @@ func TestOnlyHashesThatAreVerifiedAgree(t *testing.T) {
 	w.told(EventConflict)
 }
 
+// What the policy looks at must be true for all that must agree, not only for the
+// first.
+func TestThePolicyHoldsForAllThatAgree(t *testing.T) {
+	stable := func(o *Options) { o.Policy.Channels = nil }
+	for name, c := range map[string]struct {
+		edit func(w *world, beta release)
+		by   string
+	}{
+		"the first calls it stable": {func(w *world, r release) {
+			r.channel = "stable"
+			w.publish("one", r)
+		}, "channels"},
+		"the first has no manifest": {func(w *world, r release) {
+			w.repos["one"].AddTarget("targets", r.path(), r.bytes(), nil)
+			w.repos["one"].Publish("targets")
+		}, "channels"},
+		"the first knows of no withdrawal": {func(w *world, r release) {
+			r.channel = "stable"
+			w.publish("one", r)
+			r.yanked = "it bites"
+			w.publish("two", r)
+		}, "yanked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "one", "two", "three")
+			r := tool("1.0.0")
+			r.channel = "beta"
+			w.publish("two", r)
+			c.edit(w, r)
+			v := w.vault(both(2), stable)
+			require.Equal(t, c.by, rule(t, w.refused(v, r, InstallOptions{}, hybrid.ErrPolicyDenied)))
+			p, err := v.PluginMetadata(t.Context(), r.path())
+			require.NoError(t, err)
+			require.Equal(t, c.by, p.Denied.Rule)
+		})
+	}
+}
+
 func TestWhoCannotBeAskedDoesNotAgree(t *testing.T) {
 	w := newWorld(t, "one", "two", "three")
 	for _, name := range w.names {
