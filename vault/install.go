@@ -52,12 +52,18 @@ func (v *Vault) weigh(ctx context.Context, p *Plugin, o InstallOptions) error {
 	return err
 }
 
-// highest is the version that no other may go below, "" if there is none.
+// highest is the version that no other may go below, "" if there is none. What has
+// no manifest is held against the plugin whose path it has.
 func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
-	if p.Name == "" {
-		return "", nil
+	if p.Name != "" {
+		return v.book.Highest(ctx, p.Publisher, p.Name)
 	}
-	return v.book.Highest(ctx, p.Publisher, p.Name)
+	for publisher, name := range plugin.Identities(p.Target) {
+		if version, err := v.book.Highest(ctx, publisher, name); err != nil || version != "" {
+			return version, err
+		}
+	}
+	return "", nil
 }
 
 // VerifyAndDownloadPlugin brings a plugin that the policy allows: verified against

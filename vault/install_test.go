@@ -102,6 +102,19 @@ func TestNothingGoesBackUnasked(t *testing.T) {
 	w.install(v, tool("1.0.0"), InstallOptions{})
 }
 
+// To leave the manifest out is no way around what is known of a plugin.
+func TestNothingGoesBackWithoutAManifest(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("2.0.0"))
+	old := tool("1.0.0")
+	w.repos["one"].AddTarget("targets", old.path(), old.bytes(), nil)
+	w.repos["one"].Publish("targets")
+	v := w.vault()
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	require.Equal(t, "downgrade", rule(t, w.refused(v, old, InstallOptions{}, hybrid.ErrPolicyDenied)))
+	w.install(v, old, InstallOptions{AllowDowngrade: true})
+}
+
 func glass(w *world, r release, edit ...func(*BreakGlass)) InstallOptions {
 	b := &BreakGlass{Target: r.path(), SHA256: tuftest.SHA256(r.bytes()), By: "dana", Reason: "incident 7", Until: time.Now().Add(time.Hour)}
 	for _, f := range edit {
