@@ -10,6 +10,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
@@ -74,7 +75,12 @@ type ResolveOptions struct {
 // If no version is left the error is of the family ErrNotFound, or ErrPolicyDenied
 // with the rule that refuses the highest one that matches.
 func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
-	p, err := v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx) })
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	var p *Plugin
+	if err == nil {
+		p, err = v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx) })
+	}
 	if err != nil {
 		return nil, v.fail("resolve", "", "", err)
 	}
@@ -85,7 +91,7 @@ func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOpt
 func (v *Vault) choose(
 	ctx context.Context, id, constraint string, o ResolveOptions, offered func() (*Listing, error),
 ) (*Plugin, error) {
-	matches, err := parseConstraint(constraint, o.Channel == string(plugin.Beta) || slices.Contains(v.opts.Policy.Channels, string(plugin.Beta)))
+	matches, err := v.constraint(constraint, o.Channel)
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +116,10 @@ func (v *Vault) choose(
 		if !matches(p.Version) || !inChannel(p, o.Channel) {
 			continue
 		}
-		if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
-			return nil, err
+		if p.Denied == nil { // Too few may agree on it.
+			if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
+				return nil, err
+			}
 		}
 		if p.Denied == nil {
 			return p, nil
@@ -145,6 +153,12 @@ func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plu
 	return e
 }
 
+// constraint returns what tells whether a version matches, for who follows a channel.
+func (v *Vault) constraint(text, channel string) (func(version string) bool, error) {
+	beta := string(plugin.Beta)
+	return parseConstraint(text, channel == beta || slices.Contains(v.opts.Policy.Channels, beta))
+}
+
 // parseConstraint returns what tells whether a version matches.
 func parseConstraint(constraint string, prereleases bool) (func(version string) bool, error) {
 	text := strings.TrimSpace(constraint)
@@ -166,7 +180,12 @@ func inChannel(p *Plugin, channel string) bool {
 }
 
 func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {
-	listing, err := v.offered(ctx)
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	var listing *Listing
+	if err == nil {
+		listing, err = v.offered(ctx)
+	}
 	if err != nil {
 		return nil, v.fail(op, "", "", err)
 	}
@@ -252,7 +271,9 @@ func (v *Vault) together(lists []offer) []Plugin {
 	for i := range lists {
 		byRepo[lists[i].repo] = &lists[i]
 		for name := range lists[i].infos {
-			targets[name] = true
+			if transport.CheckTargetPath(name) == nil { // No download would take it.
+				targets[name] = true
+			}
 		}
 	}
 	all := make([]Plugin, 0, len(targets))

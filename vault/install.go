@@ -17,7 +17,12 @@ import (
 // fetching it, and whether the policy would allow it: [Plugin.Denied]. The error is
 // of the family ErrNotFound if no repository that answers for it lists it.
 func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, error) {
-	p, err := v.metadata(ctx, target)
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	var p *Plugin
+	if err == nil {
+		p, err = v.metadata(ctx, target)
+	}
 	if err == nil {
 		err = v.weigh(ctx, p, InstallOptions{})
 	}
@@ -47,17 +52,24 @@ func (v *Vault) metadata(ctx context.Context, target string) (*Plugin, error) {
 func (v *Vault) weigh(ctx context.Context, p *Plugin, o InstallOptions) error {
 	installed, err := v.highest(ctx, p)
 	if err == nil {
-		p.Denied = v.opts.Policy.Decide(p.candidate(installed, o))
+		v.learn(ctx, p)
+		p.Denied = p.denied(&v.opts.Policy, installed, o)
 	}
 	return err
 }
 
-// highest is the version that no other may go below, "" if there is none.
+// highest is the version that no other may go below, "" if there is none. What has
+// no manifest is held against the plugin whose path it has.
 func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
-	if p.Name == "" {
-		return "", nil
+	if p.Name != "" {
+		return v.book.Highest(ctx, p.Publisher, p.Name)
 	}
-	return v.book.Highest(ctx, p.Publisher, p.Name)
+	for publisher, name := range plugin.Identities(p.Target) {
+		if version, err := v.book.Highest(ctx, publisher, name); err != nil || version != "" {
+			return version, err
+		}
+	}
+	return "", nil
 }
 
 // VerifyAndDownloadPlugin brings a plugin that the policy allows: verified against
@@ -67,8 +79,13 @@ func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
 // Everything is decided on verified metadata before a byte is fetched: first what
 // the path alone tells, then the expected hash, then the whole policy.
 func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o InstallOptions) (*Result, error) {
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
 	i := &installation{Vault: v, target: target, options: o}
-	r, err := i.run(ctx)
+	var r *Result
+	if err == nil {
+		r, err = i.run(ctx)
+	}
 	if err != nil {
 		return nil, v.fail("download", i.repository, target, err)
 	}
@@ -177,16 +194,16 @@ func (i *installation) fetch(ctx context.Context, agreed []*answer, p *Plugin) (
 	for _, a := range agreed {
 		_, o := i.grace()
 		o.Decide = func(info *hybrid.TargetInfo) error {
-			if agree(a.info, info) {
-				return nil
+			if !agree(a.info, info) {
+				return denied(ruleThreshold, "the repository "+a.repo.name+" has just signed other bytes", "ask again")
 			}
-			return denied(ruleThreshold, "the repository "+a.repo.name+" has just signed other bytes", "ask again")
+			return i.decide(ctx, describe(a.repo.name, info)) // It may have said something else meanwhile.
 		}
 		var result *hybrid.Result
 		got := i.put(ctx, a.repo, i.target, func(ctx context.Context, r *repo) *answer {
 			r2, err := r.client.VerifyAndDownloadPlugin(ctx, i.target, o)
 			result = r2
-			return &answer{err: err}
+			return &answer{info: a.info, err: err}
 		})
 		if got.err == nil {
 			return result, nil
@@ -218,7 +235,8 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 	if i.installed, err = i.highest(ctx, p); err != nil {
 		return err
 	}
-	d := i.opts.Policy.Decide(p.candidate(i.installed, i.options))
+	i.learn(ctx, p)
+	d := p.denied(&i.opts.Policy, i.installed, i.options)
 	switch {
 	case d == nil:
 		return nil

@@ -128,7 +128,7 @@ type Mapping struct {
 	// Repositories are names, in order of precedence.
 	Repositories []string
 	// Threshold is how many of them must agree on length and hashes, at most all; 0
-	// means 1.
+	// means 1. The policy must allow what each of those says.
 	Threshold int
 	// Terminating ends the search when this mapping matches and does not answer.
 	Terminating bool

@@ -15,6 +15,10 @@ func describe(repository string, info *hybrid.TargetInfo) *Plugin {
 		Repository: repository, Agree: []string{repository},
 		Engine: info.Engine, Versions: info.Versions, Offline: info.Offline,
 	}
+	// Withdrawn is withdrawn, whatever else cannot be read.
+	if y := plugin.ParseYanked(info.Custom); y != nil {
+		p.Yanked = &Yanked{y.Reason, y.At}
+	}
 	m, said, err := plugin.ParseCustom(info.Custom)
 	// A manifest of another plugin would lend it that one's name.
 	if err != nil || m.TargetPath() != info.Name {
@@ -26,9 +30,6 @@ func describe(repository string, info *hybrid.TargetInfo) *Plugin {
 	for _, c := range said.Latest {
 		p.Latest = append(p.Latest, string(c))
 	}
-	if said.Yanked != nil {
-		p.Yanked = &Yanked{said.Yanked.Reason, said.Yanked.At}
-	}
 	return p
 }
 
@@ -38,11 +39,26 @@ func merged(agreed []*answer) *Plugin {
 	p := describe(agreed[0].repo.name, agreed[0].info)
 	for _, a := range agreed[1:] {
 		p.Agree = append(p.Agree, a.repo.name)
+		other := describe(a.repo.name, a.info)
 		if p.Yanked == nil {
-			p.Yanked = describe(a.repo.name, a.info).Yanked
+			p.Yanked = other.Yanked
 		}
+		p.others = append(p.others, other)
 	}
 	return p
+}
+
+// denied is the rule that refuses it, nil if it is allowed. All repositories that
+// must agree on the bytes must say of them what the policy allows: no single one
+// can call them stable, or leave out what others say.
+func (p *Plugin) denied(rules *policy.Policy, installed string, o InstallOptions) *policy.Denial {
+	d := rules.Decide(p.candidate(installed, o))
+	for _, other := range p.others {
+		if d == nil {
+			d = rules.Decide(other.candidate(installed, o))
+		}
+	}
+	return d
 }
 
 // candidate is what the policy decides about.
