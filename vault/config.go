@@ -126,6 +126,8 @@ func (o *Options) merge(file *fromFile, getenv func(string) string) {
 	take(from, "refreshInterval", &o.RefreshInterval, file.RefreshInterval)
 	take(from, "maxMetadataAge", &o.MaxMetadataAge, file.MaxMetadataAge)
 	take(from, "expiryWarning", &o.ExpiryWarning, file.ExpiryWarning)
+	take(from, "auditDir", &o.AuditDir, file.AuditDir)
+	o.AuditBestEffort = o.AuditBestEffort || file.AuditBestEffort
 	o.DisableFallback = o.DisableFallback || file.DisableFallback
 }
 

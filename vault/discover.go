@@ -75,7 +75,7 @@ type ResolveOptions struct {
 // If no version is left the error is of the family ErrNotFound, or ErrPolicyDenied
 // with the rule that refuses the highest one that matches.
 func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
-	ctx, leave, err := v.calls.begin(ctx)
+	ctx, leave, err := v.begin(ctx)
 	defer leave()
 	var p *Plugin
 	if err == nil {
@@ -180,7 +180,7 @@ func inChannel(p *Plugin, channel string) bool {
 }
 
 func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {
-	ctx, leave, err := v.calls.begin(ctx)
+	ctx, leave, err := v.begin(ctx)
 	defer leave()
 	var listing *Listing
 	if err == nil {

@@ -17,7 +17,7 @@ import (
 // fetching it, and whether the policy would allow it: [Plugin.Denied]. The error is
 // of the family ErrNotFound if no repository that answers for it lists it.
 func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, error) {
-	ctx, leave, err := v.calls.begin(ctx)
+	ctx, leave, err := v.begin(ctx)
 	defer leave()
 	var p *Plugin
 	if err == nil {
@@ -79,7 +79,7 @@ func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
 // Everything is decided on verified metadata before a byte is fetched: first what
 // the path alone tells, then the expected hash, then the whole policy.
 func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o InstallOptions) (*Result, error) {
-	ctx, leave, err := v.calls.begin(ctx)
+	ctx, leave, err := v.begin(ctx)
 	defer leave()
 	i := &installation{Vault: v, target: target, options: o}
 	var r *Result
@@ -145,10 +145,14 @@ func (i *installation) run(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
+	i.told(p)
+	// Nothing that is not on record is installed, unless that was asked for.
+	if err := i.trail.flush(ctx); err != nil && !i.opts.AuditBestEffort {
+		return nil, unaudited(err)
+	}
 	if err := i.record(ctx, p); err != nil {
 		return nil, err
 	}
-	i.told(p)
 	return &Result{Plugin: *p, Path: result.Path, FromCache: result.FromCache, Fallback: result.Fallback}, nil
 }
 

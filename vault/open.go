@@ -48,7 +48,7 @@ type Opened struct {
 //
 // The error is of the family ErrNotFound if it is not installed.
 func (v *Vault) Open(ctx context.Context, target string) (*Opened, error) {
-	ctx, leave, err := v.calls.begin(ctx)
+	ctx, leave, err := v.begin(ctx)
 	defer leave()
 	var o *Opened
 	if err == nil {
@@ -99,6 +99,8 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 		e.Message = scrub(fmt.Sprintf("%s runs on what was verified on %s: %v", target, rec.At.UTC().Format("2006-01-02"), runsOn))
 		v.emit(e)
 	}
+	v.emit(Event{Code: EventOpened, Severity: hybrid.SeverityInfo, Repository: rec.Repository, Target: target,
+		Message: target + " was opened to be run", Evidence: Evidence{Digest: rec.Hashes["sha256"], To: rec.Version}})
 	return &Opened{bytes, rec, runsOn, v}, nil
 }
 

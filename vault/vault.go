@@ -23,6 +23,7 @@ type Vault struct {
 	events *dispatcher
 	book   *records.Book
 	calls  *calls
+	trail  *trail
 
 	// opening is held by whoever opens the cache.
 	opening sync.Mutex
@@ -39,6 +40,7 @@ func New(o Options) (*Vault, error) {
 	}
 	v := &Vault{opts: o, byName: map[string]*repo{}, events: newDispatcher(o.OnSecurityEvent, o.Now, o.Logger), calls: newCalls(),
 		book: records.Open(filepath.Join(o.MetadataDir, recordsName))}
+	v.trail = newTrail(o.AuditDir, o.Now, v.auditLost)
 	for _, r := range o.Repositories {
 		made, err := v.newRepo(r)
 		if err != nil {
@@ -59,7 +61,7 @@ const recordsName = "installed"
 // cannot be initialised is degraded; the error, which joins one for each of them,
 // is returned only if there is none that can.
 func (v *Vault) Initialize(ctx context.Context) error {
-	ctx, leave, err := v.calls.begin(ctx)
+	ctx, leave, err := v.begin(ctx)
 	defer leave()
 	if err != nil {
 		return v.fail("initialize", "", "", err)
@@ -76,7 +78,7 @@ func (v *Vault) Initialize(ctx context.Context) error {
 // at the same time. The error joins one for each repository that could not be
 // refreshed; the others are.
 func (v *Vault) RefreshMetadata(ctx context.Context) error {
-	ctx, leave, err := v.calls.begin(ctx)
+	ctx, leave, err := v.begin(ctx)
 	defer leave()
 	if err != nil {
 		return v.fail("refresh", "", "", err)
@@ -148,7 +150,17 @@ func (v *Vault) named(repository string, err error) *hybrid.Error {
 func (v *Vault) emit(e Event) {
 	if e.Code != "" {
 		v.events.emit(e)
+		v.trail.add(e)
 	}
+}
+
+// begin begins a call: what it tells of is on record before it ends. See calls.
+func (v *Vault) begin(ctx context.Context) (_ context.Context, leave func(), err error) {
+	ctx, leave, err = v.calls.begin(ctx)
+	return ctx, func() {
+		v.settle(ctx)
+		leave()
+	}, err
 }
 
 // Events returns the events from now on, in order, until ctx ends or the vault is
@@ -167,7 +179,7 @@ func (v *Vault) Shutdown(ctx context.Context) error {
 	case <-idle: // Nothing more will be told of.
 	case <-ctx.Done():
 	}
-	return errors.Join(joined(errs), v.events.close(ctx))
+	return errors.Join(joined(errs), v.trail.close(ctx), v.events.close(ctx))
 }
 
 // openCache returns the cache that all repositories share.
