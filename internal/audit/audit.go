@@ -45,6 +45,8 @@ const (
 	dirMode  = 0o700
 	fileMode = 0o600
 	lockName = "lock"
+	// tornPrefix begins the names of files with torn bytes.
+	tornPrefix = "torn-"
 )
 
 // openWait is how long Open waits for another process.

@@ -37,23 +37,31 @@ func (l *Log) lastStored() (*stored, error) {
 		return nil, err
 	}
 	defer f.Close()
-	from := max(0, info.Size()-lastNotes)
-	notes := &noteReader{lines: newLineReader(io.NewSectionReader(f, from, info.Size()-from), from)}
-	s := &stored{end: from}
-	for {
-		raw, whole, err := notes.next()
-		if err != nil {
-			return nil, diskfile.Error("read", path, err)
-		}
-		if raw == nil || !whole && notes.held == nil {
-			break
-		}
-		s.raw, s.end = bytes.Clone(raw), notes.end()
+	s, err := readStored(f, info.Size())
+	if err != nil {
+		return nil, diskfile.Error("read", path, err)
 	}
 	if c, err := openCheckpoint(s.raw, l.known); err == nil && c.origin == l.signer.Name() {
 		s.checked = &c
 	}
 	return s, nil
+}
+
+// readStored reads the last whole note of a file of checkpoints, and where it ends.
+func readStored(f io.ReaderAt, size int64) (*stored, error) {
+	from := max(0, size-lastNotes)
+	notes := &noteReader{lines: newLineReader(io.NewSectionReader(f, from, size-from), from)}
+	s := &stored{end: from}
+	for {
+		raw, whole, err := notes.next()
+		if err != nil {
+			return nil, err
+		}
+		if raw == nil || !whole && notes.held == nil {
+			return s, nil
+		}
+		s.raw, s.end = bytes.Clone(raw), notes.end()
+	}
 }
 
 // end is where the latest note ends, with the empty line after it.

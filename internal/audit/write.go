@@ -310,7 +310,7 @@ func (l *Log) moveAside(left *torn) (*recovery, error) {
 		err = l.sync(to, temp)
 	}
 	digest := hex.EncodeToString(sum.Sum(nil))
-	r := &recovery{n, fmt.Sprintf("torn-%d-%.16s", l.end.tree.size+1, digest), digest}
+	r := &recovery{n, fmt.Sprintf(tornPrefix+"%d-%.16s", l.end.tree.size+1, digest), digest}
 	if err == nil {
 		if err = l.step("rename", r.File); err == nil {
 			err = os.Rename(temp, filepath.Join(l.dir, r.File))
