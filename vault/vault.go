@@ -156,10 +156,10 @@ func (v *Vault) emit(e Event) {
 
 // begin begins a call: what it tells of is on record before it ends. See calls.
 func (v *Vault) begin(ctx context.Context) (_ context.Context, leave func(), err error) {
-	ctx, leave, err = v.calls.begin(ctx)
+	ctx, end, err := v.calls.begin(ctx)
 	return ctx, func() {
 		v.settle(ctx)
-		leave()
+		end()
 	}, err
 }
 
