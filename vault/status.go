@@ -18,7 +18,7 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 		of.Client, err = r.client.Status(ctx)
 		return err
 	})
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && len(errs) > 0 {
 		return nil, joined(errs)
 	}
 	for _, e := range errs {
