@@ -79,7 +79,7 @@ func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOpt
 	defer leave()
 	var p *Plugin
 	if err == nil {
-		p, err = v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx) })
+		p, err = v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx, v.concerned(id)) })
 	}
 	if err != nil {
 		return nil, v.fail("resolve", "", "", err)
@@ -184,7 +184,7 @@ func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(
 	defer leave()
 	var listing *Listing
 	if err == nil {
-		listing, err = v.offered(ctx)
+		listing, err = v.offered(ctx, v.repos)
 	}
 	if err != nil {
 		return nil, v.fail(op, "", "", err)
@@ -211,15 +211,35 @@ func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(
 	return listing, nil
 }
 
-// offered lists all repositories at the same time, and returns what they offer
-// together, before the policy.
-func (v *Vault) offered(ctx context.Context) (*Listing, error) {
-	lists := make([]offer, len(v.repos))
+// concerned are the repositories that may answer for plugins, "publisher/name" each:
+// no other one is asked, or can hold up who looks for them.
+func (v *Vault) concerned(ids ...string) []*repo {
+	may := map[*repo]bool{}
+	for _, id := range ids {
+		publisher, name, _ := strings.Cut(id, "/")
+		for i := range v.routes {
+			r := &v.routes[i]
+			could, must := r.matchesPlugin(publisher, name)
+			for _, repo := range r.repos {
+				may[repo] = may[repo] || could
+			}
+			if must && r.terminating {
+				break
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(v.repos), func(r *repo) bool { return !may[r] })
+}
+
+// offered lists repositories at the same time, and returns what they offer together,
+// before the policy.
+func (v *Vault) offered(ctx context.Context, repos []*repo) (*Listing, error) {
+	lists := make([]offer, len(repos))
 	var wait sync.WaitGroup
-	for i, r := range v.repos {
+	for i, r := range repos {
 		wait.Go(func() {
 			lists[i].repo = r
-			if err := r.absent.why(); err != nil && len(v.repos) > 1 {
+			if err := r.absent.why(); err != nil && len(repos) > 1 {
 				lists[i].take(nil, tuferr.Tell(err))
 				return
 			}
@@ -243,7 +263,7 @@ func (v *Vault) offered(ctx context.Context) (*Listing, error) {
 		}
 		listing.Missing = append(listing.Missing, Missing{Repository: l.repo.name, Reason: err.Error(), Err: err})
 	}
-	if len(failed) == len(lists) {
+	if len(failed) > 0 && len(failed) == len(lists) {
 		return nil, v.unanswered("", failed)
 	}
 	listing.Plugins = v.together(lists)
@@ -266,7 +286,10 @@ func (l *offer) take(list []hybrid.TargetInfo, err error) {
 
 // together merges what repositories list as a search would find it, sorted.
 func (v *Vault) together(lists []offer) []Plugin {
-	byRepo := make(map[*repo]*offer, len(lists))
+	byRepo := make(map[*repo]*offer, len(v.repos))
+	for _, r := range v.repos {
+		byRepo[r] = &offer{} // of who was not asked
+	}
 	targets := map[string]bool{}
 	for i := range lists {
 		byRepo[lists[i].repo] = &lists[i]

@@ -39,7 +39,7 @@ func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]
 		old = &lockfile.File{}
 	}
 	f := &lockfile.File{}
-	offered := sync.OnceValues(func() (*Listing, error) { return v.offered(ctx) })
+	offered := sync.OnceValues(func() (*Listing, error) { return v.offered(ctx, v.concerned(slices.Collect(maps.Keys(wanted))...)) })
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(wanted)) {
 		e, err := v.lock(ctx, old, id, wanted[id], offered)

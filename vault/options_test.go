@@ -3,17 +3,12 @@ package vault
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
-	"fmt"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,19 +23,19 @@ import (
 // Every option has an effect that shows from outside, which is gone without it.
 func TestEveryOptionHasAnEffect(t *testing.T) {
 	var fields []string
-	for name, of := range map[string]any{"Options": Options{}, "Repository": Repository{}, "Mapping": Mapping{}} {
+	for name, of := range map[string]any{
+		"Options": Options{}, "Repository": Repository{}, "Mapping": Mapping{}, "Repository.HTTP": hybrid.HTTPOptions{},
+	} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(of)) {
-			fields = append(fields, name+"."+f.Name)
+			if f.Type != reflect.TypeFor[hybrid.HTTPOptions]() { // It has a row for each of its fields.
+				fields = append(fields, name+"."+f.Name)
+			}
 		}
 	}
-	for _, f := range fields {
-		if f != "Repository.HTTP" { // It has many rows.
-			require.Contains(t, effects, f)
-		}
-	}
-	for name, effect := range effects {
-		parts := strings.SplitN(name, ".", 3)
-		require.Contains(t, fields, parts[0]+"."+parts[1], "there is no such option")
+	all := maps.Clone(effects)
+	maps.Copy(all, httpEffects)
+	require.ElementsMatch(t, fields, slices.Collect(maps.Keys(all)), "each option has a row, and there is no other")
+	for name, effect := range all {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "one", "two")
 			w.publish("one", tool("1.0.0"))
@@ -49,8 +44,8 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 	}
 }
 
-// effects are the rows: one for each field of Options, Repository and Mapping. Each
-// gets two repositories; acme's tool 1.0.0 is published in the first one.
+// effects are the rows: one for each field of Options, Repository and Mapping; those of
+// Repository.HTTP follow in httpEffects. Each gets two repositories; acme's tool 1.0.0 is published in the first one.
 var effects = map[string]func(t *testing.T, w *world){
 	"Options.File": func(t *testing.T, w *world) {
 		file := put(t, t.TempDir(), "options.yaml", "policy: {allow: {publishers: [acme]}}\n")
@@ -285,74 +280,6 @@ var effects = map[string]func(t *testing.T, w *world){
 		}
 	},
 
-	"Repository.HTTP.MaxRequests": func(t *testing.T, w *world) {
-		for _, bound := range []int{1, 4} {
-			require.Equal(t, bound, w.atATime(bound, func(r *Repository) { r.HTTP.MaxRequests = bound }))
-		}
-	},
-	"Repository.HTTP.BearerToken": func(t *testing.T, w *world) {
-		seen := w.headers("Authorization")
-		w.install(w.vault(first(func(r *Repository) { r.HTTP.BearerToken = "secret-token" })), tool("1.0.0"), InstallOptions{})
-		require.Equal(t, []string{"Bearer secret-token"}, slices.Compact(seen()))
-	},
-	"Repository.HTTP.UserAgent": func(t *testing.T, w *world) {
-		seen := w.headers("User-Agent")
-		w.install(w.vault(first(func(r *Repository) { r.HTTP.UserAgent = "example/1" })), tool("1.0.0"), InstallOptions{})
-		require.Equal(t, []string{"example/1"}, slices.Compact(seen()))
-	},
-	"Repository.HTTP.Attempts": func(_ *testing.T, w *world) {
-		of := func(attempts int) *Vault {
-			w.servers["one"].On("metadata/timestamp.json", tuftest.Then(1, tuftest.Status(http.StatusServiceUnavailable), tuftest.File))
-			return w.vault(first(func(r *Repository) { r.HTTP.Attempts = attempts }))
-		}
-		w.refused(of(1), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-		w.install(of(2), tool("1.0.0"), InstallOptions{})
-	},
-	"Repository.HTTP.FirstByteTimeout": func(_ *testing.T, w *world) {
-		w.servers["one"].On("metadata/timestamp.json", tuftest.Silence)
-		w.refused(w.vault(first(func(r *Repository) { r.HTTP.FirstByteTimeout = 50 * time.Millisecond })), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-	},
-	"Repository.HTTP.TotalTimeout": func(_ *testing.T, w *world) {
-		w.servers["one"].On("metadata/timestamp.json", tuftest.Silence)
-		w.refused(w.vault(first(func(r *Repository) { r.HTTP.TotalTimeout = 50 * time.Millisecond })), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-	},
-	"Repository.HTTP.StreamTimeout": func(_ *testing.T, w *world) {
-		w.servers["one"].On(tool("1.0.0").file(), tuftest.Silence)
-		w.refused(w.vault(first(func(r *Repository) { r.HTTP.StreamTimeout = 50 * time.Millisecond })), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-	},
-	"Repository.HTTP.MinRate": func(_ *testing.T, w *world) {
-		w.servers["one"].On(tool("1.0.0").file(), tuftest.Drip(5*time.Millisecond))
-		w.refused(w.vault(first(func(r *Repository) { r.HTTP.MinRate, r.HTTP.MinRateWindow = 1<<30, 20*time.Millisecond })),
-			tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-		w.install(w.vault(first(func(r *Repository) { r.HTTP.MinRate, r.HTTP.MinRateWindow = 1, time.Minute })), tool("1.0.0"), InstallOptions{})
-	},
-	"Repository.HTTP.MaxRedirects": func(_ *testing.T, w *world) {
-		of := func(most int) *Vault {
-			w.servers["one"].On("metadata/timestamp.json", tuftest.RedirectTimes(2))
-			return w.vault(first(func(r *Repository) { r.HTTP.MaxRedirects = most }))
-		}
-		w.refused(of(1), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-		w.install(of(2), tool("1.0.0"), InstallOptions{})
-	},
-	"Repository.HTTP.RootCAs": func(t *testing.T, w *world) {
-		s := httptest.NewUnstartedServer(w.servers["one"])
-		s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-		s.StartTLS()
-		defer s.Close()
-		w.refused(w.vault(first(func(r *Repository) { r.URL = s.URL })), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-		cas := x509.NewCertPool()
-		cas.AddCert(s.Certificate())
-		w.install(w.vault(first(func(r *Repository) { r.URL, r.HTTP.RootCAs = s.URL, cas })), tool("1.0.0"), InstallOptions{})
-	},
-	"Repository.HTTP.RequestsPerSecond": func(_ *testing.T, w *world) {
-		w.refused(w.vault(first(func(r *Repository) { r.HTTP.RequestsPerSecond = 1e-6 })), tool("1.0.0"), InstallOptions{}, hybrid.ErrBusy)
-		w.install(w.vault(first()), tool("1.0.0"), InstallOptions{})
-	},
-	"Repository.HTTP.BytesPerSecond": func(_ *testing.T, w *world) {
-		w.refused(w.vault(first(func(r *Repository) { r.HTTP.BytesPerSecond = 1 })), tool("1.0.0"), InstallOptions{}, hybrid.ErrBusy)
-		w.install(w.vault(first(func(r *Repository) { r.HTTP.BytesPerSecond = 1 << 30 })), tool("1.0.0"), InstallOptions{})
-	},
-
 	"Mapping.Paths": func(_ *testing.T, w *world) {
 		of := func(pattern string) *Vault {
 			return w.vault(mappings(Mapping{Paths: []string{pattern}, Repositories: w.names}))
@@ -421,74 +348,4 @@ func (w *world) refusedAgain(v *Vault, r release, family error) *hybrid.Error {
 	var e *hybrid.Error
 	require.ErrorAs(w.t, err, &e)
 	return e
-}
-
-// headers collects what a header says in every request to the first repository.
-func (w *world) headers(name string) func() []string {
-	var mu sync.Mutex
-	var seen []string
-	w.servers["one"].On("", func(x *tuftest.Exchange) {
-		mu.Lock()
-		seen = append(seen, x.Request.Header.Get(name))
-		mu.Unlock()
-		tuftest.File(x)
-	})
-	return func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(seen)
-	}
-}
-
-// atATime is how many of four targets the first repository is asked for at the same
-// time. It answers when as many as expected are there.
-func (w *world) atATime(expected int, edit func(*Repository)) int {
-	g := &gate{opens: expected, open: make(chan struct{})}
-	v := w.vault(first(edit), func(o *Options) { o.CacheDir = w.t.TempDir() })
-	var wait sync.WaitGroup
-	for i := range 4 {
-		r := release{publisher: "acme", name: fmt.Sprint("tool", i), version: "1.0.0"}
-		w.publish("one", r)
-		w.servers["one"].On(r.file(), g.reply)
-		wait.Go(func() {
-			if _, err := v.VerifyAndDownloadPlugin(context.Background(), r.path(), InstallOptions{}); err != nil {
-				w.t.Error(err)
-			}
-		})
-	}
-	wait.Wait()
-	return g.most
-}
-
-// gate holds requests back until a number of them are there, and counts.
-type gate struct {
-	mu               sync.Mutex
-	open             chan struct{}
-	opens, now, most int
-}
-
-func (g *gate) reply(x *tuftest.Exchange) {
-	g.mu.Lock()
-	g.now++
-	if g.most = max(g.most, g.now); g.now == g.opens && g.most == g.opens {
-		g.once()
-	}
-	g.mu.Unlock()
-	select {
-	case <-g.open:
-	case <-x.Request.Context().Done():
-	}
-	tuftest.File(x)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.now--
-}
-
-// once opens the gate. It needs mu.
-func (g *gate) once() {
-	select {
-	case <-g.open:
-	default:
-		close(g.open)
-	}
 }

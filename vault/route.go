@@ -1,9 +1,11 @@
 package vault
 
 import (
+	"path"
 	"slices"
 
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 )
 
 // route is a [Mapping] with the repositories that it names.
@@ -41,6 +43,21 @@ func (r *route) matches(target string) bool {
 		}
 	}
 	return false
+}
+
+// matchesPlugin tells whether it could match a version of a plugin, and whether it
+// matches all of them.
+func (r *route) matchesPlugin(publisher, name string) (could, must bool) {
+	for _, pattern := range r.paths {
+		dir, file := path.Split(pattern)
+		if pattern == everyPath {
+			return true, true
+		}
+		if delegation.Match(dir+"x", path.Dir(plugin.Path(publisher, name, "0.0.0"))+"/x") {
+			could, must = true, must || file == "*"
+		}
+	}
+	return could, must
 }
 
 // present are the repositories to ask first, and those that could not be reached a
