@@ -83,6 +83,10 @@ func wantedText(constraint string) string {
 	return "latest"
 }
 
+// Plugins returns what the application wants, a copy of what [Options.Plugins] says
+// or else the file.
+func (v *Vault) Plugins() map[string]string { return maps.Clone(v.opts.Plugins) }
+
 // Unlocked says what is wanted and not locked, or locked and not wanted (so);
 // nil stands for [Options.Plugins]. It asks nobody.
 func (v *Vault) Unlocked(f *lockfile.File, wanted map[string]string) []string {
