@@ -64,6 +64,9 @@ func (v *Vault) Search(ctx context.Context, query string, o ListOptions) (*Listi
 type ResolveOptions struct {
 	// Channel is "stable", or "beta" for both; "" leaves it to the policy.
 	Channel string
+	// AllowDowngrade is that of [InstallOptions]: without it no version is chosen
+	// that is older than the one installed.
+	AllowDowngrade bool
 }
 
 // Resolve returns the highest version of a plugin, "publisher/name", that a
@@ -110,7 +113,7 @@ func (v *Vault) choose(
 		if !matches(p.Version) || !inChannel(p, o.Channel) {
 			continue
 		}
-		if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
+		if err := v.weigh(ctx, p, InstallOptions{AllowDowngrade: o.AllowDowngrade}); err != nil {
 			return nil, err
 		}
 		if p.Denied == nil {

@@ -22,8 +22,8 @@ type LockOptions struct {
 
 // Lock returns a lock file for the plugins wanted, each a version, a range or
 // "latest" by "publisher/name"; nil stands for [Options.Plugins]. It resolves them
-// as [Vault.Resolve] does, fetches nothing and leaves old, which may be nil, as it
-// is. What is not wanted is not in the result. The error joins one for each plugin
+// as [Vault.Resolve] does, but whatever is installed here: the file is for other
+// machines, too. It fetches nothing and leaves old, which may be nil, as it is. What is not wanted is not in the result. The error joins one for each plugin
 // that cannot be locked.
 func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
 	if wanted == nil {
@@ -63,7 +63,7 @@ func (v *Vault) lock(
 			return e, err
 		}
 	}
-	p, err := v.choose(ctx, id, constraint, ResolveOptions{}, offered)
+	p, err := v.choose(ctx, id, constraint, ResolveOptions{AllowDowngrade: true}, offered)
 	if err != nil {
 		return lockfile.Entry{}, err
 	}

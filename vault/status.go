@@ -3,6 +3,8 @@ package vault
 import (
 	"context"
 	"net/http"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 )
 
 // Status tells how the vault is doing: every repository, and the latest events. It
@@ -28,7 +30,7 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 		return nil
 	})
 	if ctx.Err() != nil {
-		return nil, joined(errs)
+		return nil, tuferr.Cancelled(ctx)
 	}
 	for _, e := range errs {
 		for i := range v.repos {
