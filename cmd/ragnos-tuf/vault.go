@@ -3,19 +3,22 @@ package main
 import (
 	"cmp"
 	"context"
-	"io"
+	"math"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
-	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/vault"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
 
-// withVault runs f with a vault, and ends it afterwards.
+// withVault runs f with a vault, and ends it afterwards. All events have been told
+// when it returns.
 func (a *app) withVault(cmd *cobra.Command, f func(context.Context, *vault.Vault) error) error {
+	if a.replaceRoot {
+		return wrongUse(cmd, "--replace-root does not go with this command: use init")
+	}
 	o, err := a.vaultOptions()
 	if err != nil {
 		return err
@@ -36,42 +39,47 @@ func (a *app) withVault(cmd *cobra.Command, f func(context.Context, *vault.Vault
 }
 
 // vaultOptions turns the flags into the options of a vault: those of the file that
-// --config names, or else one repository, from flags and environment, of which
-// everything is allowed: who names a plugin on the command line has decided.
+// --config names, or else one repository, where all other commands have it.
 func (a *app) vaultOptions() (vault.Options, error) {
 	o := vault.Options{
 		File: a.config, Mode: hybrid.Mode(a.client), Python: a.python,
-		MetadataDir: a.metadataDir, CacheDir: a.cacheDir, Logger: a.logger(), OnSecurityEvent: a.noteEvent,
+		MetadataDir: a.metadataDir, CacheDir: a.cacheDir, Logger: a.logger(), OnSecurityEvent: a.tell,
 	}
 	if a.config != "" {
 		return o, nil
 	}
 	one, err := a.options()
+	if root := os.Getenv(hybrid.EnvRoot); err == nil && one.Root == nil && root != "" {
+		one.Root, err = readRoot(root)
+	}
 	if err != nil {
 		return o, err
 	}
-	o.Policy = policy.Policy{Allow: policy.Match{Names: []string{"*"}}, Channels: []string{"stable", "beta"}}
-	r := vault.Repository{
+	// Who names a repository on the command line has decided.
+	o.Policy = policy.Policy{Allow: policy.Match{Names: []string{"*"}}, Channels: []string{"stable", "beta"}, MaxSize: math.MaxInt64}
+	o.Repositories = []vault.Repository{{
 		Name: vault.DefaultRepository, MetadataURL: one.MetadataURL, TargetsURL: one.TargetsURL, Root: one.Root,
 		URL:         cmp.Or(one.RepositoryURL, os.Getenv(hybrid.EnvRepoURL), hybrid.DefaultRepoURL),
 		MetadataDir: cmp.Or(one.MetadataDir, os.Getenv(hybrid.EnvMetadataDir), hybrid.DefaultMetadataDir),
-	}
-	if r.Root == nil {
-		r.RootFile = os.Getenv(hybrid.EnvRoot)
-	}
-	o.Repositories = []vault.Repository{r}
+	}}
 	return o, nil
 }
 
-// noteEvent tells people of what the result of a command does not say. Events about
-// an error are told with it.
-func (a *app) noteEvent(e vault.Event) {
-	if e.Severity == hybrid.SeverityInfo || e.Err != nil && e.Code != vault.EventRunsOn && e.Code != vault.EventOffline {
-		return
-	}
+// tell tells people of the events that the result of a command does not say. Those
+// about an error, and answers without the repository, are told with it.
+func (a *app) tell(e vault.Event) {
 	var p page
-	p.line("ragnos-tuf: %s: %s", e.Severity, e.Message)
-	_, _ = io.WriteString(a.stderr, p.b.String()) // there is no other place to complain
+	switch {
+	case e.Code == vault.EventBreakGlass:
+		p.line("ragnos-tuf: BREAK-GLASS: %s", e.Message)
+	case e.Err != nil || e.Severity == hybrid.SeverityInfo:
+		return
+	case e.Repository != "":
+		p.line("ragnos-tuf: %s: repository %s: %s", e.Severity, e.Repository, e.Message)
+	default:
+		p.line("ragnos-tuf: %s: %s", e.Severity, e.Message)
+	}
+	a.complain(&p)
 }
 
 // oneRepository refuses --config for a command that works on one repository.
@@ -82,12 +90,12 @@ func (a *app) oneRepository(cmd *cobra.Command) error {
 	return nil
 }
 
-func ruleOf(err error) string {
-	if e := tuferr.As(err); e != nil {
-		var d *policy.Denial
-		if asDenial(e, &d) {
-			return d.Rule
+// needsConfig refuses flags that mean something with --config only.
+func (a *app) needsConfig(cmd *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if a.config == "" && cmd.Flags().Changed(name) {
+			return wrongUse(cmd, "--"+name+" needs --config FILE")
 		}
 	}
-	return ""
+	return nil
 }
