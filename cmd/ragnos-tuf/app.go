@@ -40,6 +40,8 @@ type app struct {
 	// offline is why the repository could not be asked when the trust store
 	// answered in its place.
 	offline error
+	// waiting are events of a vault that may have to be told of at the end.
+	waiting waiting
 }
 
 func (a *app) addFlags(f *pflag.FlagSet) {

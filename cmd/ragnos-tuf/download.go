@@ -108,6 +108,7 @@ func (a *app) together(names []string, fetch func(name string, progress progress
 		case first == nil:
 			first = o.err
 		default:
+			a.waiting.tellsError(o.err)
 			a.fail(o.err, nil)
 		}
 	}
@@ -154,6 +155,7 @@ func (a *app) vaultDownload(cmd *cobra.Command, names []string, f *downloadFlags
 		return err
 	}
 	isTarget := f.isTarget || glass != nil
+	a.waiting.tells(string(vault.EventOffline), string(vault.EventFallback))
 	return a.withVault(cmd, func(ctx context.Context, v *vault.Vault) error {
 		return a.together(names, func(name string, progress progress) (func() error, error) {
 			target, err := targetOf(ctx, v, name, isTarget, vault.ResolveOptions{AllowDowngrade: f.allowDowngrade})

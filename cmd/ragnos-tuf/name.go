@@ -54,6 +54,7 @@ func targetOf(ctx context.Context, v *vault.Vault, name string, isTarget bool, o
 }
 
 func (a *app) vaultInfo(ctx context.Context, v *vault.Vault, name string, isTarget bool) error {
+	a.waiting.tells(string(vault.EventOffline))
 	target, err := targetOf(ctx, v, name, isTarget, vault.ResolveOptions{})
 	if err != nil {
 		return err

@@ -68,6 +68,10 @@ func (a *app) printListing(l *vault.Listing, denied bool, err error) error {
 	if err != nil {
 		return err
 	}
+	a.waiting.tells(string(vault.EventOffline))
+	for _, m := range l.Missing {
+		a.waiting.tells(repositoryKey(m.Repository))
+	}
 	object := struct {
 		done
 		*vault.Listing

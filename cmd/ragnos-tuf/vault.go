@@ -3,12 +3,16 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
@@ -28,14 +32,14 @@ func (a *app) withVault(cmd *cobra.Command, f func(context.Context, *vault.Vault
 		return err
 	}
 	ctx := cmd.Context()
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		if err := v.Shutdown(end); err != nil && o.Logger != nil {
-			o.Logger.Debug("the vault did not end in time", "error", err)
-		}
-	}()
-	return f(ctx, v)
+	err = f(ctx, v)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if late := v.Shutdown(end); late != nil && o.Logger != nil {
+		o.Logger.Debug("the vault did not end in time", "error", late)
+	}
+	a.tellRest(err)
+	return err
 }
 
 // vaultOptions turns the flags into the options of a vault: those of the file that
@@ -65,21 +69,104 @@ func (a *app) vaultOptions() (vault.Options, error) {
 	return o, nil
 }
 
-// tell tells people of the events that the result of a command does not say. Those
-// about an error, and answers without the repository, are told with it.
+// tell tells people of the events that no result and no error tells of. Those about
+// an error wait until it is known how the call ends.
 func (a *app) tell(e vault.Event) {
-	var p page
+	switch {
+	case e.Severity == hybrid.SeverityInfo:
+	case e.Err != nil && e.Code != vault.EventBreakGlass:
+		a.waiting.add(e)
+	default:
+		var p page
+		p.event(e)
+		a.complain(&p)
+	}
+}
+
+func (p *page) event(e vault.Event) {
 	switch {
 	case e.Code == vault.EventBreakGlass:
 		p.line("ragnos-tuf: BREAK-GLASS: %s", e.Message)
-	case e.Err != nil || e.Severity == hybrid.SeverityInfo:
-		return
 	case e.Repository != "":
 		p.line("ragnos-tuf: %s: repository %s: %s", e.Severity, e.Repository, e.Message)
 	default:
 		p.line("ragnos-tuf: %s: %s", e.Severity, e.Message)
 	}
+}
+
+// waiting holds events about errors. It is safe for concurrent use.
+type waiting struct {
+	mu     sync.Mutex
+	events []vault.Event
+	// told are the codes of events, the repositories and the codes of errors that the
+	// result, or the error, tells of.
+	told map[string]bool
+}
+
+func (w *waiting) add(e vault.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
+// tells notes what the result of the command tells of.
+func (w *waiting) tells(what ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.told == nil {
+		w.told = map[string]bool{}
+	}
+	for _, s := range what {
+		w.told[s] = true
+	}
+}
+
+// tellRest tells of errors that the end of the command does not: a repository that
+// was refused, or out of reach, where another one answered.
+func (a *app) tellRest(err error) {
+	var f found
+	if errors.As(err, &f) {
+		return // It has told of each repository.
+	}
+	a.waiting.tellsError(err)
+	a.waiting.mu.Lock()
+	defer a.waiting.mu.Unlock()
+	var p page
+	once := map[string]bool{}
+	for _, e := range a.waiting.events {
+		key := e.Repository + "\n" + string(e.Evidence.Code)
+		if once[key] || a.waiting.has(e) {
+			continue
+		}
+		once[key] = true
+		p.event(e)
+	}
 	a.complain(&p)
+}
+
+// has says whether the result, or an error, tells of an event.
+func (w *waiting) has(e vault.Event) bool {
+	return w.told[string(e.Code)] || w.told[repositoryKey(e.Repository)] || w.told[errorKey(e.Evidence.Code)]
+}
+
+// repositoryKey and errorKey are how [waiting] holds the name of a repository and
+// the code of an error.
+func repositoryKey(name string) string   { return "repository " + name }
+func errorKey(code protocol.Code) string { return "error " + string(code) }
+
+// tellsError notes that an error, and all that it wraps, is told of.
+func (w *waiting) tellsError(err error) {
+	if e, ok := err.(*tuferr.Error); ok {
+		w.tells(errorKey(e.Code))
+	}
+	switch u := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, c := range u.Unwrap() {
+			w.tellsError(c)
+		}
+	case interface{ Unwrap() error }:
+		w.tellsError(u.Unwrap())
+	}
 }
 
 // oneRepository refuses --config for a command that works on one repository.
