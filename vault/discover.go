@@ -65,6 +65,9 @@ func (v *Vault) Search(ctx context.Context, query string, o ListOptions) (*Listi
 type ResolveOptions struct {
 	// Channel is "stable", or "beta" for both; "" leaves it to the policy.
 	Channel string
+	// AllowDowngrade is that of [InstallOptions]: without it no version is chosen
+	// that is older than the one installed.
+	AllowDowngrade bool
 }
 
 // Resolve returns the highest version of a plugin, "publisher/name", that a
@@ -117,7 +120,7 @@ func (v *Vault) choose(
 			continue
 		}
 		if p.Denied == nil { // Too few may agree on it.
-			if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
+			if err := v.weigh(ctx, p, InstallOptions{AllowDowngrade: o.AllowDowngrade}); err != nil {
 				return nil, err
 			}
 		}

@@ -23,9 +23,10 @@ type LockOptions struct {
 
 // Lock returns a lock file for the plugins wanted, each a version, a range or
 // "latest" by "publisher/name"; nil stands for [Options.Plugins]. It resolves them
-// as [Vault.Resolve] does, fetches nothing and leaves old, which may be nil, as it
-// is. What is not wanted is not in the result. The error joins one for each plugin
-// that cannot be locked.
+// as [Vault.Resolve] does, but whatever is installed here: the file is for other
+// machines, too. It fetches nothing and leaves old, which may be nil, as it is. What
+// is not wanted is not in the result. The error joins one for each plugin that
+// cannot be locked.
 func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
@@ -73,7 +74,7 @@ func (v *Vault) lock(
 			return e, err
 		}
 	}
-	p, err := v.choose(ctx, id, constraint, ResolveOptions{}, offered)
+	p, err := v.choose(ctx, id, constraint, ResolveOptions{AllowDowngrade: true}, offered)
 	if err != nil {
 		return lockfile.Entry{}, err
 	}
@@ -92,6 +93,10 @@ func wantedText(constraint string) string {
 	}
 	return "latest"
 }
+
+// Plugins returns what the application wants, a copy of what [Options.Plugins] says
+// or else the file.
+func (v *Vault) Plugins() map[string]string { return maps.Clone(v.opts.Plugins) }
 
 // Unlocked says what is wanted and not locked, or locked and not wanted (so), or
 // not what it is said to be locked for; nil stands for [Options.Plugins]. It asks nobody.
