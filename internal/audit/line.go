@@ -113,7 +113,9 @@ func parseDigest(to *[sha256.Size]byte, digits []byte) bool {
 }
 
 // canonicalize brings a JSON value into canonical form.
-func canonicalize(v *jsontext.Value) error { return v.Canonicalize(jsontext.CanonicalizeRawInts(false)) }
+func canonicalize(v *jsontext.Value) error {
+	return v.Canonicalize(jsontext.CanonicalizeRawInts(false))
+}
 
 // isCanonical tells whether raw is one JSON object in canonical form.
 func isCanonical(raw []byte) bool {
