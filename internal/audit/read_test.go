@@ -84,10 +84,10 @@ func TestExport(t *testing.T) {
 	add(t, l, 1) // It is not covered, and not exported.
 	tear(t, dir, 4, "torn")
 	require.NoError(t, Export(background, dir, &out, nil))
-	lines := strings.SplitAfter(strings.TrimSuffix(out.String(), "\n"), "\n")
+	lines := slices.Collect(strings.Lines(out.String()))
 	require.Len(t, lines, 7)
 	require.Equal(t, read(t, dir, 1), strings.Join(lines[:2], ""))
-	require.Equal(t, `{"checkpoint":"`+strings.ReplaceAll(string(cp), "\n", `\n`)+`"}`, lines[6])
+	require.Equal(t, `{"checkpoint":"`+strings.ReplaceAll(string(cp), "\n", `\n`)+`"}`+"\n", lines[6])
 
 	keys := l.known
 	verify := func(text string) *Report {
@@ -109,11 +109,11 @@ func TestExport(t *testing.T) {
 		edited[i] = strings.Replace(edited[i], "e", "E", 1)
 		require.False(t, verify(strings.Join(edited, "")).OK(), "line %d", i+1)
 		edited[i] = strings.Replace(lines[i], `"name":"`, `"name":"x`, 1)
-		require.Equal(t, i == 6, verify(strings.Join(edited, "")).OK(), "line %d", i+1)
+		require.Equal(t, edited[i] == lines[i], verify(strings.Join(edited, "")).OK(), "line %d", i+1)
 	}
 	more := (&line{seq: 7, at: noon, prev: hashLine([]byte(lines[5])), event: []byte("{}")}).append(nil)
 	require.False(t, verify(strings.Join(slices.Insert(slices.Clone(lines), 6, string(more)), "")).OK())
-	require.False(t, verify(strings.Join(append(slices.Clone(lines), "\n"+lines[0]), "")).OK())
+	require.False(t, verify(strings.Join(append(slices.Clone(lines), lines[0]), "")).OK())
 	require.False(t, verify("").OK())
 
 	full := errors.New("full")
