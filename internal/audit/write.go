@@ -194,7 +194,7 @@ func (l *Log) syncOthers() error {
 }
 
 // put writes lines at an offset of the file where the log ends, and cuts off what
-// stands behind them.
+// stood there. After an error it takes them back.
 func (l *Log) put(lines []byte, at int64) (err error) {
 	path := l.path(l.end.file)
 	unsynced := l.end.unsynced
@@ -205,8 +205,11 @@ func (l *Log) put(lines []byte, at int64) (err error) {
 	}
 	defer f.Close()
 	defer func() {
-		if err != nil {
-			l.end = nil
+		if err == nil {
+			return
+		}
+		l.end = nil
+		if info.Size() <= at { // Torn bytes stay until a line tells of them.
 			_ = f.Truncate(at)
 			_ = f.Sync()
 		}
