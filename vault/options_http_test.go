@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
@@ -23,9 +24,9 @@ import (
 
 // httpEffects are the rows of Repository.HTTP.
 var httpEffects = map[string]func(t *testing.T, w *world){
-	"Repository.HTTP.MaxRequests": func(t *testing.T, w *world) {
-		for _, bound := range []int{1, 4} {
-			require.Equal(t, bound, w.atATime(bound, func(r *Repository) { r.HTTP.MaxRequests = bound }))
+	"Repository.HTTP.MaxRequests": func(_ *testing.T, w *world) {
+		for _, bound := range []int{1, 2, 4} {
+			w.atATime(bound, func(r *Repository) { r.HTTP.MaxRequests = bound })
 		}
 	},
 	"Repository.HTTP.BearerToken": func(t *testing.T, w *world) {
@@ -196,55 +197,32 @@ func (w *world) headers(name string) func() []string {
 	}
 }
 
-// atATime is how many of four targets the first repository is asked for at the same
-// time. It answers when as many as expected are there.
-func (w *world) atATime(expected int, edit func(*Repository)) int {
-	g := &gate{opens: expected, open: make(chan struct{})}
-	v := w.vault(first(edit), func(o *Options) { o.CacheDir = w.t.TempDir() })
-	var wait sync.WaitGroup
-	for i := range 4 {
+// atATime wants the first repository to be asked for no more of four targets at a
+// time than bound: while these hang and one waits, the others are refused as busy.
+func (w *world) atATime(bound int, edit func(*Repository)) {
+	w.t.Helper()
+	var tools []release
+	out, open := make(chan string, 4), make(chan struct{})
+	for i := range cap(out) {
 		r := release{publisher: "acme", name: fmt.Sprint("tool", i), version: "1.0.0"}
 		w.publish("one", r)
-		w.servers["one"].On(r.file(), g.reply)
-		wait.Go(func() {
-			if _, err := v.VerifyAndDownloadPlugin(context.Background(), r.path(), InstallOptions{}); err != nil {
-				w.t.Error(err)
-			}
+		w.servers["one"].On(r.file(), func(x *tuftest.Exchange) {
+			out <- x.Name
+			<-open
+			tuftest.File(x)
 		})
+		tools = append(tools, r)
 	}
-	wait.Wait()
-	return g.most
-}
-
-// gate holds requests back until a number of them are there, and counts.
-type gate struct {
-	mu               sync.Mutex
-	open             chan struct{}
-	opens, now, most int
-}
-
-func (g *gate) reply(x *tuftest.Exchange) {
-	g.mu.Lock()
-	g.now++
-	if g.most = max(g.most, g.now); g.now == g.opens && g.most == g.opens {
-		g.once()
+	v := w.vault(first(edit), first(func(r *Repository) { r.HTTP.MaxWaiting = 1 }), func(o *Options) {
+		o.CacheDir, o.RefreshInterval = w.t.TempDir(), time.Hour
+	})
+	require.NoError(w.t, v.RefreshMetadata(w.t.Context()))
+	c := w.callAll(context.Background(), v, tools...)
+	refused := max(0, cap(out)-bound-1)
+	if !assert.Eventually(w.t, func() bool { return len(out) == bound && c.ended.Load() == int64(refused) }, 10*time.Second, time.Millisecond) {
+		w.t.Logf("%d are out, %d have ended", len(out), c.ended.Load())
 	}
-	g.mu.Unlock()
-	select {
-	case <-g.open:
-	case <-x.Request.Context().Done():
-	}
-	tuftest.File(x)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.now--
-}
-
-// once opens the gate. It needs mu.
-func (g *gate) once() {
-	select {
-	case <-g.open:
-	default:
-		close(g.open)
-	}
+	close(open)
+	busy := slices.DeleteFunc(c.wait(), func(err error) bool { return !errors.Is(err, hybrid.ErrBusy) })
+	require.Len(w.t, busy, refused)
 }
