@@ -12,20 +12,25 @@ import (
 // topLevel are the roles without which a repository cannot answer.
 var topLevel = []string{"root", "timestamp", "snapshot", "targets"}
 
+// timestampShare divides the warning for timestamp: a server renews it by itself, and
+// often it lives no longer than a day.
+const timestampShare = 8
+
 // unreadable is why a repository without a status is down.
 const unreadable = "its trust store cannot be read"
 
 // judge grades a status from the facts in it: the mode, and the Name and Client of
 // each repository. It fills in Roles, Health and Reasons; those of a repository
-// without Client stay if it has any. A role is said to expire
-// soon from warn before on; 0 means [DefaultExpiryWarning], negative never. It is
-// pure.
+// without Client stay if it has any. A role is said to expire soon from warn before
+// on, timestamp from an eighth of it; 0 means [DefaultExpiryWarning], negative never.
+// It is pure.
 //
 // A repository is down if it cannot answer now: its mode is off, its trust store
 // cannot be read or has no root, a top-level role has expired and the last call has
-// found nothing newer, metadata is stale, nothing was ever verified and it cannot be reached, or there is no worker in a
-// mode that needs one. The vault is down if it is off or all repositories are.
-// Everything else that somebody should look at makes it degraded.
+// found nothing newer, metadata is stale, nothing was ever verified and it cannot be
+// reached, or there is no worker in a mode that needs one. The vault is down if it is
+// off or all repositories are. Everything else that somebody should look at makes it
+// degraded.
 func judge(s *Status, warn time.Duration, now time.Time) {
 	if warn == 0 {
 		warn = DefaultExpiryWarning
@@ -98,7 +103,10 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 	class := r.Client.LastErrorCode.Class()
 	failed := r.Client.LastErrorCode != "" && (class == protocol.ClassVerdict || class == protocol.ClassTransport)
 	for _, role := range roles {
-		left := role.Expires.Sub(now)
+		left, warn := role.Expires.Sub(now), warn
+		if role.Name == "timestamp" {
+			warn /= timestampShare
+		}
 		r.Roles = append(r.Roles, RoleStatus{RoleStatus: role, SecondsLeft: int64(left.Round(time.Second) / time.Second)})
 		when := role.Expires.UTC().Format(time.RFC3339)
 		switch {

@@ -8,7 +8,8 @@ import (
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
 
-// DefaultExpiryWarning is how long before the expiry of a role health says so.
+// DefaultExpiryWarning is how long before the expiry of a role health says so; see
+// [Options].
 const DefaultExpiryWarning = 24 * time.Hour
 
 // DefaultRepository is the name of the repository that the environment names.
@@ -74,7 +75,8 @@ type Options struct {
 	// negative never.
 	MaxMetadataAge time.Duration
 	// ExpiryWarning is how long before the expiry of a role health is degraded; 0
-	// means [DefaultExpiryWarning], negative not before it has expired.
+	// means [DefaultExpiryWarning], negative not before it has expired. For timestamp,
+	// which often lives for a day and is renewed by itself, it is an eighth of that.
 	ExpiryWarning time.Duration
 
 	// AuditDir is where the audit log is kept: every decision, in lines that nobody can
