@@ -154,11 +154,10 @@ func (a *app) vaultDownload(cmd *cobra.Command, names []string, f *downloadFlags
 	if err != nil {
 		return err
 	}
-	isTarget := f.isTarget || glass != nil
 	a.waiting.tells(string(vault.EventOffline), string(vault.EventFallback))
 	return a.withVault(cmd, func(ctx context.Context, v *vault.Vault) error {
 		return a.together(names, func(name string, progress progress) (func() error, error) {
-			target, err := targetOf(ctx, v, name, isTarget, vault.ResolveOptions{AllowDowngrade: f.allowDowngrade})
+			target, err := targetOf(ctx, v, name, f.isTarget, vault.ResolveOptions{AllowDowngrade: f.allowDowngrade})
 			if err != nil {
 				return nil, err
 			}

@@ -59,6 +59,11 @@ func (f *downloadFlags) breakGlass(cmd *cobra.Command, names []string) (*vault.B
 	case f.expected == "":
 		return nil, wrongUse(cmd, "--break-glass needs --sha256 HEX: it is for one hash")
 	}
+	if _, plugin := parseWanted(names[0]); plugin && !f.isTarget {
+		e := wrongUse(cmd, "--break-glass is for one target path, not for "+quoted(names[0])).(*tuferr.Error)
+		e.Hint = "list --denied --json shows the paths of plugins; --target says that this is one"
+		return nil, e
+	}
 	b := &vault.BreakGlass{
 		Target: names[0], SHA256: strings.TrimPrefix(f.expected, "sha256:"), By: g.by, Reason: g.reason,
 		Until: time.Now().Add(g.lasts), ExpiryGrace: g.grace, Confirm: g.confirm,

@@ -96,7 +96,11 @@ func missing(m vault.Missing) *tuferr.Error {
 
 func (p *page) listing(l *vault.Listing, denied bool) {
 	if len(l.Plugins) == 0 {
-		p.line("nothing found")
+		said := "nothing found"
+		if !denied {
+			said += " that is allowed; --denied shows what is not, and why"
+		}
+		p.line("%s", said)
 		return
 	}
 	head := []string{"plugin", "version", "channel", "size", "repository"}
