@@ -217,7 +217,7 @@ func used() (bytes int64, goroutines int) {
 	return int64(m.HeapInuse + m.StackInuse), runtime.NumGoroutine()
 }
 
-// inFlight are installations on their way.
+// batch is installations on their way.
 type batch struct {
 	begun, ended atomic.Int64
 	group        sync.WaitGroup

@@ -146,6 +146,20 @@ func TestOpenObeysWhatIsVerified(t *testing.T) {
 	}
 }
 
+// What several had to agree on is not opened when they disagree.
+func TestOpenNeedsAgreement(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.0.0"))
+	w.publish("two", tool("1.0.0"))
+	v := w.vault(mappings(Mapping{Paths: []string{"*"}, Repositories: w.names, Threshold: 2}))
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	other := tool("1.0.0")
+	other.content = "signed later"
+	w.publish("two", other)
+	_, err := v.Open(t.Context(), tool("1.0.0").path())
+	require.Equal(t, ruleThreshold, rule(t, err))
+}
+
 // Who has asked about a plugin knows that it is withdrawn, not only who opens it.
 // What is not withdrawn any more runs on again.
 func TestWhatWasTakenBackDoesNotRunOn(t *testing.T) {

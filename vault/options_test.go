@@ -316,7 +316,7 @@ func real(t *testing.T) func(*Options) {
 	return func(o *Options) { o.Mode, o.Python = hybrid.ModeAuto, pyenvtest.Python(t) }
 }
 
-// only1 leaves the first repository alone, edited.
+// first leaves the first repository alone, edited.
 func first(edit ...func(*Repository)) func(*Options) {
 	return func(o *Options) {
 		o.Repositories = o.Repositories[:1]

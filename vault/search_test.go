@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -179,11 +180,49 @@ func TestRepositoriesMustAgree(t *testing.T) {
 	w.publish("three", yanked)
 	e = w.refused(v, forged, InstallOptions{}, hybrid.ErrPolicyDenied)
 	require.Equal(t, "yanked", rule(t, e))
+	w.refused(v, forged, InstallOptions{ExpectedHash: "sha256:" + tuftest.SHA256(forged.bytes())}, hybrid.ErrExpectedHash)
+}
+
+// Once enough agree, one that hangs is not waited for.
+func TestAgreementDoesNotWaitForWhoHangs(t *testing.T) {
+	w := newWorld(t, "three", "one", "two")
+	for _, name := range w.names {
+		w.publish(name, tool("1.0.0"))
+	}
+	v := w.vault(both(2), patient)
+	w.servers["three"].On("", tuftest.Silence)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := v.VerifyAndDownloadPlugin(ctx, tool("1.0.0").path(), InstallOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"one", "two"}, r.Agree)
 }
 
 func errOf[T any](_ T, err error) error { return err }
 
-// Those that cannot be asked do not count, and are said not to have been asked.
+// What a repository signs between agreeing and delivering counts: nothing is fetched
+// that the others have not agreed on, or that the policy denies by now.
+func TestAnAgreementIsNoPromise(t *testing.T) {
+	for by, edit := range map[string]func(*release){
+		ruleThreshold: func(r *release) { r.content = "signed a moment later" },
+		"yanked":      func(r *release) { r.yanked = "it bites" },
+	} {
+		t.Run(by, func(t *testing.T) {
+			w := newWorld(t, "one", "two", "three")
+			agreed, later := tool("1.0.0"), tool("1.0.0")
+			edit(&later)
+			w.publish("one", agreed)
+			w.publish("two", agreed)
+			s := w.servers["one"]
+			s.Before("metadata/timestamp.json", func() {
+				s.Before("metadata/timestamp.json", func() { w.publish("one", later) })
+			})
+			require.Equal(t, by, rule(t, w.refused(w.vault(both(2)), later, InstallOptions{}, hybrid.ErrPolicyDenied)))
+			require.NotContains(t, s.Requests(), later.file())
+		})
+	}
+}
+
 // What nobody verifies files by is nothing to agree on: whoever signs other bytes
 // can copy it.
 func TestOnlyHashesThatAreVerifiedAgree(t *testing.T) {
@@ -236,10 +275,12 @@ func TestThePolicyHoldsForAllThatAgree(t *testing.T) {
 			p, err := v.PluginMetadata(t.Context(), r.path())
 			require.NoError(t, err)
 			require.Equal(t, c.by, p.Denied.Rule)
+			require.Equal(t, c.by == "yanked", p.Yanked != nil)
 		})
 	}
 }
 
+// Those that cannot be asked do not count, and are said not to have been asked.
 func TestWhoCannotBeAskedDoesNotAgree(t *testing.T) {
 	w := newWorld(t, "one", "two", "three")
 	for _, name := range w.names {
