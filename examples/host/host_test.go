@@ -36,119 +36,131 @@ func TestHost(t *testing.T) {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	t.Run("a newer version takes the place of the old one", func(t *testing.T) {
-		w := newWorld(t, program)
-		h := w.start()
-		h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
-		require.Equal(t, "ok", h.health(http.StatusOK).Status)
-		old := h.pid("acme/tool.1.0.0")
-		w.publish("acme", "1.1.0", runs)
-		w.publish("acme", "2.0.0", runs)
-		h.prints("acme/tool 1.1.0 runs")
-		require.ErrorIs(t, syscall.Kill(old, 0), syscall.ESRCH)
-		h.end()
-		require.NotContains(t, h.stdout.text(), "2.0.0", "it is not in the range")
-		require.Equal(t, 1, strings.Count(h.stdout.text(), "initech/tool 1.0.0 runs"))
-		require.Equal(t, "1.1.0", w.locked("acme/tool").Version)
+	for name, test := range map[string]func(t *testing.T, program string){
+		"a newer version takes the place of the old one":    newVersion,
+		"a withdrawn version is stopped, and the rule said": withdrawn,
+		"a repository that is gone takes nothing with it":   gone,
+		"what runs goes on when metadata has expired":       expired,
+		"a child that does not want to end is killed":       stubborn,
+		"what cannot be started leaves what runs alone":     unstartable,
+		"what is wrong is said at once":                     wrongAtOnce,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, program) })
+	}
+}
 
-		// It begins where it ended.
-		h = w.start()
-		h.prints("acme/tool 1.1.0 runs", "initech/tool 1.0.0 runs")
-		h.end()
-		require.NotContains(t, h.stdout.text(), "acme/tool 1.0.0")
-	})
+func newVersion(t *testing.T, program string) {
+	w := newWorld(t, program)
+	h := w.start()
+	h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
+	require.Equal(t, "ok", h.health(http.StatusOK).Status)
+	old := h.pid("acme/tool.1.0.0")
+	w.publish("acme", "1.1.0", runs)
+	w.publish("acme", "2.0.0", runs)
+	h.prints("acme/tool 1.1.0 runs")
+	require.ErrorIs(t, syscall.Kill(old, 0), syscall.ESRCH)
+	h.end()
+	require.NotContains(t, h.stdout.text(), "2.0.0", "it is not in the range")
+	require.Equal(t, 1, strings.Count(h.stdout.text(), "initech/tool 1.0.0 runs"))
+	require.Equal(t, "1.1.0", w.locked("acme/tool").Version)
 
-	t.Run("a withdrawn version is stopped, and the rule said", func(t *testing.T) {
-		w := newWorld(t, program)
-		h := w.start()
-		h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
-		w.publish("acme", "1.1.0", runs)
-		h.prints("acme/tool 1.1.0 runs")
-		pid := h.pid("acme/tool.1.1.0")
-		_, err := w.repos["acme"].Yank(t.Context(), path("acme", "1.1.0"), "it bites")
-		require.NoError(t, err)
-		h.says(`"ended":"plugins/acme/tool.1.1.0.tar.gz"`)
-		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
-		h.says(`policy rule yanked`, `it bites`, `"code":"policy_denied"`)
-		w.publish("acme", "1.1.1", runs)
-		h.prints("acme/tool 1.1.1 runs")
-		h.end()
+	// It begins where it ended.
+	h = w.start()
+	h.prints("acme/tool 1.1.0 runs", "initech/tool 1.0.0 runs")
+	h.end()
+	require.NotContains(t, h.stdout.text(), "acme/tool 1.0.0")
+}
 
-		// Where it was never installed the next lower one is good.
-		w = newWorld(t, program)
-		w.publish("acme", "1.1.0", runs)
-		w.lock()
-		_, err = w.repos["acme"].Yank(t.Context(), path("acme", "1.1.0"), "it bites")
-		require.NoError(t, err)
-		h = w.start()
-		h.says(`policy rule yanked`)
-		h.prints("acme/tool 1.0.0 runs")
-		h.end()
-		require.NotContains(t, h.stdout.text(), "1.1.0")
-	})
+func withdrawn(t *testing.T, program string) {
+	w := newWorld(t, program)
+	h := w.start()
+	h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
+	w.publish("acme", "1.1.0", runs)
+	h.prints("acme/tool 1.1.0 runs")
+	pid := h.pid("acme/tool.1.1.0")
+	_, err := w.repos["acme"].Yank(t.Context(), path("acme", "1.1.0"), "it bites")
+	require.NoError(t, err)
+	h.says(`"ended":"plugins/acme/tool.1.1.0.tar.gz"`)
+	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+	h.says(`policy rule yanked`, `it bites`, `"code":"policy_denied"`)
+	w.publish("acme", "1.1.1", runs)
+	h.prints("acme/tool 1.1.1 runs")
+	h.end()
 
-	t.Run("a repository that is gone takes nothing with it", func(t *testing.T) {
-		w := newWorld(t, program, "maxMetadataAge: -1s")
-		h := w.start()
-		h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
-		w.servers["initech"].Close()
-		h.says(`"code":"unreachable"`, `"code":"runs_on"`)
-		require.NoError(t, syscall.Kill(h.pid("initech/tool.1.0.0"), syscall.SIGKILL))
-		require.Eventually(t, func() bool { return strings.Count(h.stdout.text(), "initech/tool 1.0.0 runs") == 2 }, patience, tick)
-		w.publish("acme", "1.1.0", runs)
-		h.prints("acme/tool 1.1.0 runs")
-		require.Eventually(t, func() bool { return h.health(http.StatusOK).Status == "degraded" }, patience, tick)
-		h.end()
-	})
+	// Where it was never installed the next lower one is good.
+	w = newWorld(t, program)
+	w.publish("acme", "1.1.0", runs)
+	w.lock()
+	_, err = w.repos["acme"].Yank(t.Context(), path("acme", "1.1.0"), "it bites")
+	require.NoError(t, err)
+	h = w.start()
+	h.says(`policy rule yanked`)
+	h.prints("acme/tool 1.0.0 runs")
+	h.end()
+	require.NotContains(t, h.stdout.text(), "1.1.0")
+}
 
-	t.Run("what runs goes on when metadata has expired", func(t *testing.T) {
-		w := newWorld(t, program)
-		h := w.start()
-		h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
-		w.clock = -100 * 24 * time.Hour
-		w.publish("acme", "1.1.0", runs)
-		h.says(`"code":"runs_on"`, "is expired")
-		require.NoError(t, syscall.Kill(h.pid("acme/tool.1.0.0"), syscall.SIGKILL))
-		require.Eventually(t, func() bool { return strings.Count(h.stdout.text(), "acme/tool 1.0.0 runs") == 2 }, patience, tick)
-		require.Eventually(t, func() bool { return h.health(0).Status != "ok" }, patience, tick)
-		w.clock = 0
-		w.publish("acme", "1.2.0", runs)
-		h.prints("acme/tool 1.2.0 runs")
-		h.end()
-		require.NotContains(t, h.stdout.text(), "acme/tool 1.1.0")
-	})
+func gone(t *testing.T, program string) {
+	w := newWorld(t, program, "maxMetadataAge: -1s")
+	h := w.start()
+	h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
+	w.servers["initech"].Close()
+	h.says(`"code":"unreachable"`, `"code":"runs_on"`)
+	require.NoError(t, syscall.Kill(h.pid("initech/tool.1.0.0"), syscall.SIGKILL))
+	require.Eventually(t, func() bool { return strings.Count(h.stdout.text(), "initech/tool 1.0.0 runs") == 2 }, patience, tick)
+	w.publish("acme", "1.1.0", runs)
+	h.prints("acme/tool 1.1.0 runs")
+	require.Eventually(t, func() bool { return h.health(http.StatusOK).Status == "degraded" }, patience, tick)
+	h.end()
+}
 
-	t.Run("a child that does not want to end is killed", func(t *testing.T) {
-		w := newWorld(t, program)
-		w.publish("acme", "1.3.0", "trap '' TERM; echo stubborn; while :; do sleep 1; done")
-		w.lock()
-		h := w.start()
-		h.prints("stubborn")
-		h.end()
-	})
+func expired(t *testing.T, program string) {
+	w := newWorld(t, program)
+	h := w.start()
+	h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
+	w.clock = -100 * 24 * time.Hour
+	w.publish("acme", "1.1.0", runs)
+	h.says(`"code":"runs_on"`, "is expired")
+	require.NoError(t, syscall.Kill(h.pid("acme/tool.1.0.0"), syscall.SIGKILL))
+	require.Eventually(t, func() bool { return strings.Count(h.stdout.text(), "acme/tool 1.0.0 runs") == 2 }, patience, tick)
+	require.Eventually(t, func() bool { return h.health(0).Status != "ok" }, patience, tick)
+	w.clock = 0
+	w.publish("acme", "1.2.0", runs)
+	h.prints("acme/tool 1.2.0 runs")
+	h.end()
+	require.NotContains(t, h.stdout.text(), "acme/tool 1.1.0")
+}
 
-	t.Run("what cannot be started leaves what runs alone", func(t *testing.T) {
-		w := newWorld(t, program)
-		h := w.start()
-		h.prints("acme/tool 1.0.0 runs")
-		w.publishEntry("acme", "1.1.0", tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/run", Linkname: "../real"}, runs)
-		h.says("it cannot be started")
-		require.NoError(t, syscall.Kill(h.pid("acme/tool.1.0.0"), 0))
-		require.Equal(t, "1.0.0", w.locked("acme/tool").Version)
-		h.end()
-	})
+func stubborn(t *testing.T, program string) {
+	w := newWorld(t, program)
+	w.publish("acme", "1.3.0", "trap '' TERM; echo stubborn; while :; do sleep 1; done")
+	w.lock()
+	h := w.start()
+	h.prints("stubborn")
+	h.end()
+}
 
-	t.Run("what is wrong is said at once", func(t *testing.T) {
-		w := newWorld(t, program)
-		require.NoError(t, os.WriteFile(w.lockPath(), []byte("{}"), 0o600))
-		h := w.start()
-		require.Error(t, h.cmd.Wait())
-		require.NoError(t, new(lockfile.File).Write(w.lockPath()))
-		h = w.start()
-		require.Error(t, h.cmd.Wait())
-		require.Contains(t, h.stderr.text(), "acme/tool is not locked")
-		require.NotContains(t, h.stderr.text(), `"health"`)
-	})
+func unstartable(t *testing.T, program string) {
+	w := newWorld(t, program)
+	h := w.start()
+	h.prints("acme/tool 1.0.0 runs")
+	w.publishEntry("acme", "1.1.0", tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/run", Linkname: "../real"}, runs)
+	h.says("it cannot be started")
+	require.NoError(t, syscall.Kill(h.pid("acme/tool.1.0.0"), 0))
+	require.Equal(t, "1.0.0", w.locked("acme/tool").Version)
+	h.end()
+}
+
+func wrongAtOnce(t *testing.T, program string) {
+	w := newWorld(t, program)
+	require.NoError(t, os.WriteFile(w.lockPath(), []byte("{}"), 0o600))
+	h := w.start()
+	require.Error(t, h.cmd.Wait())
+	require.NoError(t, new(lockfile.File).Write(w.lockPath()))
+	h = w.start()
+	require.Error(t, h.cmd.Wait())
+	require.Contains(t, h.stderr.text(), "acme/tool is not locked")
+	require.NotContains(t, h.stderr.text(), `"health"`)
 }
 
 const (
@@ -194,7 +206,6 @@ plugins:
 metadataDir: state
 cacheDir: cache
 client: go
-expiryWarning: 1m
 ` + strings.Join(more, "\n")
 	require.NoError(t, os.WriteFile(w.configPath(), []byte(config), 0o600))
 	w.lock()
