@@ -12,7 +12,8 @@ type EventCode string
 
 // The events. Severity is fixed for each code, except where it says "up to".
 const (
-	// EventAllowed: a plugin was verified, allowed, and handed out. Info.
+	// EventAllowed: a plugin was verified, allowed by the policy or a break-glass, and
+	// handed out. Info.
 	EventAllowed EventCode = "allowed"
 	// EventNotFound: verified metadata lists no such target. Info.
 	EventNotFound EventCode = "not_found"

@@ -273,8 +273,12 @@ const ruleDowngrade = "downgrade"
 
 // told raises the events of a plugin that is handed out.
 func (i *installation) told(p *Plugin) {
+	by := "is allowed"
+	if i.overrode != nil {
+		by = "is let through by a break-glass"
+	}
 	e := Event{Severity: hybrid.SeverityInfo, Code: EventAllowed, Repository: p.Repository, Target: p.Target,
-		Message:  fmt.Sprintf("%s was verified by %s and is allowed", p.Target, p.Engine),
+		Message:  fmt.Sprintf("%s was verified by %s and %s", p.Target, p.Engine, by),
 		Evidence: Evidence{Engine: p.Engine, Role: p.Role, Digest: p.Hashes["sha256"], To: p.Version}}
 	i.emit(e)
 	if i.installed != "" && plugin.Compare(p.Version, i.installed) < 0 {

@@ -220,6 +220,7 @@ func TestBreakGlass(t *testing.T) {
 	}
 	w.refused(v, r, InstallOptions{}, hybrid.ErrPolicyDenied)
 	w.install(v, r, glass(w, r))
+	require.NotContains(t, w.told(EventAllowed).Message, "is allowed")
 	e := w.told(EventBreakGlass)
 	require.Equal(t, hybrid.SeverityCritical, e.Severity)
 	require.Equal(t, []string{"dana", "incident 7", "allow"}, []string{e.Evidence.By, e.Evidence.Reason, e.Evidence.Rule})

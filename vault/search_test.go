@@ -140,6 +140,9 @@ func TestAnAbsentRepositoryIsLeftAloneForAWhile(t *testing.T) {
 	w.install(v, tool("1.0.0"), InstallOptions{})
 	w.servers["one"].Forget()
 	w.install(v, tool("1.0.0"), InstallOptions{})
+	l, err := v.List(t.Context(), ListOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "one", l.Missing[0].Repository)
 	require.Empty(t, w.servers["one"].Requests())
 
 	// Where nobody else answers it is asked all the same.
