@@ -73,7 +73,8 @@ type ResolveOptions struct {
 // Resolve returns the highest version of a plugin, "publisher/name", that a
 // constraint such as "^1.2", "1.2.3" or ">=1.2, <2" and the policy allow. "" and
 // "latest" stand for every version. Pre-releases count where the constraint names
-// one, and where beta is followed.
+// one, and where beta is followed. Repositories that cannot be listed do not count
+// while another one has a version; an event names them.
 //
 // If no version is left the error is of the family ErrNotFound, or ErrPolicyDenied
 // with the rule that refuses the highest one that matches.

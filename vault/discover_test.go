@@ -230,6 +230,20 @@ func TestLock(t *testing.T) {
 	require.ErrorContains(t, err, "no version of acme/tool matches ^7")
 }
 
+// A repository that cannot be asked moves nothing to the version of another one.
+func TestLockStaysWhereItCannotBeAsked(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.1.0"))
+	w.publish("two", tool("1.0.0"))
+	wanted := map[string]string{"acme/tool": "^1.0"}
+	old, err := w.vault().Lock(t.Context(), nil, wanted, LockOptions{})
+	require.NoError(t, err)
+	w.servers["one"].Close()
+	v := w.vault(func(o *Options) { o.MaxMetadataAge = -1 })
+	_, err = v.Lock(t.Context(), old, wanted, LockOptions{})
+	require.ErrorIs(t, err, hybrid.ErrTransport)
+}
+
 // A lock file that says it wants one thing and holds another is corrected: it may
 // have been edited so that nobody sees it.
 func TestLockKeepsOnlyWhatIsWanted(t *testing.T) {

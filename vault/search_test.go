@@ -7,12 +7,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 func mappings(all ...Mapping) func(*Options) {
@@ -149,6 +152,27 @@ func TestAnAbsentRepositoryIsLeftAloneForAWhile(t *testing.T) {
 	w.servers["one"].Heal()
 	w.publish("one", tool("2.0.0"))
 	require.Equal(t, "one", w.install(v, tool("2.0.0"), InstallOptions{}).Repository)
+}
+
+// The pause doubles while a repository stays away, up to a bound. One that has no
+// room for us now is not away, and one that lists nothing has answered.
+func TestHowLongAnAbsentRepositoryIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a absence
+		a.note(tuferr.New(protocol.CodeBusy, ""))
+		require.NoError(t, a.why())
+		for _, pause := range []time.Duration{5, 10, 20, 40, 80, 160, 300, 300} {
+			a.note(tuferr.New(protocol.CodeUnreachable, ""))
+			time.Sleep(pause*time.Second - 1)
+			require.Error(t, a.why())
+			time.Sleep(1)
+			require.NoError(t, a.why(), "one finds out")
+			require.Error(t, a.why(), "the others do not wait for that")
+		}
+		a.note(tuferr.New(protocol.CodeNotFound, ""))
+		require.NoError(t, a.why())
+		require.NoError(t, a.why())
+	})
 }
 
 func both(threshold int) func(*Options) {
