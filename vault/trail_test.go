@@ -57,6 +57,9 @@ func TestEveryDecisionIsOnRecord(t *testing.T) {
 	w.repos["one"].Publish("targets")
 	_, err := v.VerifyAndDownloadPlugin(t.Context(), tool("2.0.0").path(), InstallOptions{})
 	require.ErrorIs(t, err, hybrid.ErrUnsigned)
+	lost := w.vault(audited(w), rootless, func(o *Options) { o.MetadataDir = filepath.Join(w.dir, "other") })
+	w.refusedAgain(lost, tool("2.0.0"), hybrid.ErrLocal)
+	require.Contains(t, w.told(EventLocal).Evidence.Path, w.dir)
 	got := w.record()
 	require.Equal(t, []string{"allowed:tool.1.0.0.tar.gz", "policy_denied:tool.1.1.0.tar.gz", "not_found:tool.9.0.0.tar.gz",
 		"allowed:tool.2.0.0.tar.gz", "opened:tool.1.0.0.tar.gz", "allowed:tool.1.0.0.tar.gz", "downgrade:tool.1.0.0.tar.gz",

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault"
 )
@@ -37,4 +40,19 @@ func TestHealthCode(t *testing.T) {
 		require.Equal(t, c.code, healthCode(st, false), name)
 		require.Equal(t, c.warned, healthCode(st, true), name)
 	}
+}
+
+// Whoever answers in the place of the application must not choose who is asked.
+func TestStatusFollowsNoRedirect(t *testing.T) {
+	asked := false
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked = true
+		_, _ = w.Write([]byte(`{"status":"ok"}`))
+	}))
+	defer other.Close()
+	s := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
+	defer s.Close()
+	_, err := askStatus(t.Context(), s.URL)
+	require.Equal(t, protocol.CodeHTTPStatus, tuferr.CodeOf(err))
+	require.False(t, asked)
 }
