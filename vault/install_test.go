@@ -83,6 +83,37 @@ func TestPolicyDecidesBeforeAnythingIsFetched(t *testing.T) {
 	require.Contains(t, w.refused(w.vault(), yanked, InstallOptions{}, hybrid.ErrPolicyDenied).Error(), "it bites")
 }
 
+// What was withdrawn is refused also where nothing else in its custom field is as it
+// should be, or is about another path.
+func TestWithdrawnWithoutAManifest(t *testing.T) {
+	w := newWorld(t, "one")
+	whole := func(edit func(custom, release map[string]any)) map[string]any {
+		release := map[string]any{"channel": "stable", "yanked": map[string]any{"reason": "it bites", "at": "2026-01-02T03:04:05Z"}}
+		custom := map[string]any{"name": "tool", "publisher": "acme", "version": "1.0.0", "description": "a tool", "release": release}
+		edit(custom, release)
+		return custom
+	}
+	for name, custom := range map[string]map[string]any{
+		"of another path":     whole(func(_, _ map[string]any) {}),
+		"without a name":      whole(func(c, _ map[string]any) { delete(c, "name") }),
+		"an unknown channel":  whole(func(_, r map[string]any) { r["channel"] = "nightly" }),
+		"without a channel":   whole(func(_, r map[string]any) { delete(r, "channel") }),
+		"an odd channel":      whole(func(_, r map[string]any) { r["channel"] = []any{1} }),
+		"without a time":      whole(func(_, r map[string]any) { r["yanked"] = map[string]any{"reason": "it bites"} }),
+		"for reasons of bits": whole(func(_, r map[string]any) { r["yanked"] = map[string]any{"reason": "\x1b[2J"} }),
+		"and that is all":     whole(func(_, r map[string]any) { r["yanked"] = true }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			const target = "data/tool.tar.gz"
+			w.repos["one"].AddTarget("targets", target, []byte("x"), custom)
+			w.repos["one"].Publish("targets")
+			_, err := w.vault().VerifyAndDownloadPlugin(t.Context(), target, InstallOptions{})
+			require.Equal(t, "yanked", rule(t, err))
+			require.NotContains(t, err.Error(), "\x1b")
+		})
+	}
+}
+
 func TestNothingGoesBackUnasked(t *testing.T) {
 	w := newWorld(t, "one")
 	w.publish("one", tool("1.0.0"), tool("2.0.0"))

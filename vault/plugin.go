@@ -15,6 +15,10 @@ func describe(repository string, info *hybrid.TargetInfo) *Plugin {
 		Repository: repository, Agree: []string{repository},
 		Engine: info.Engine, Versions: info.Versions, Offline: info.Offline,
 	}
+	// Withdrawn is withdrawn, whatever else cannot be read.
+	if y := plugin.ParseYanked(info.Custom); y != nil {
+		p.Yanked = &Yanked{y.Reason, y.At}
+	}
 	m, said, err := plugin.ParseCustom(info.Custom)
 	// A manifest of another plugin would lend it that one's name.
 	if err != nil || m.TargetPath() != info.Name {
@@ -25,9 +29,6 @@ func describe(repository string, info *hybrid.TargetInfo) *Plugin {
 	p.Channel = string(said.Channel)
 	for _, c := range said.Latest {
 		p.Latest = append(p.Latest, string(c))
-	}
-	if said.Yanked != nil {
-		p.Yanked = &Yanked{said.Yanked.Reason, said.Yanked.At}
 	}
 	return p
 }
