@@ -47,6 +47,7 @@ func (v *Vault) metadata(ctx context.Context, target string) (*Plugin, error) {
 func (v *Vault) weigh(ctx context.Context, p *Plugin, o InstallOptions) error {
 	installed, err := v.highest(ctx, p)
 	if err == nil {
+		v.learn(ctx, p)
 		p.Denied = p.denied(&v.opts.Policy, installed, o)
 	}
 	return err
@@ -224,6 +225,7 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 	if i.installed, err = i.highest(ctx, p); err != nil {
 		return err
 	}
+	i.learn(ctx, p)
 	d := p.denied(&i.opts.Policy, i.installed, i.options)
 	switch {
 	case d == nil:

@@ -64,12 +64,14 @@ type Record struct {
 	Repository string `json:"repository"`
 	// At is when it was first installed so, in UTC and whole seconds.
 	At time.Time `json:"at"`
+	// TakenBack is why verified metadata took it back since, "" if it has not.
+	TakenBack string `json:"taken_back,omitempty"`
 }
 
 // same tells whether two records differ in nothing but the time.
 func (r Record) same(o Record) bool {
 	return maps.Equal(r.Hashes, o.Hashes) && r.Target == o.Target && r.Publisher == o.Publisher && r.Name == o.Name &&
-		r.Version == o.Version && r.Length == o.Length && r.Repository == o.Repository
+		r.Version == o.Version && r.Length == o.Length && r.Repository == o.Repository && r.TakenBack == o.TakenBack
 }
 
 // own returns a copy that shares no memory.
@@ -155,6 +157,29 @@ func (b *Book) Remove(ctx context.Context, target string) (removed bool, err err
 		return removed, nil
 	})
 	return removed && err == nil, err
+}
+
+// TakeBack notes why verified metadata has taken an installed target back; "" notes
+// that it has not. It does nothing if it is not installed. Errors are those of
+// [Book.Add].
+func (b *Book) TakeBack(ctx context.Context, target, why string) error {
+	note := func(c *content) (bool, error) {
+		r, ok := c.installed[target]
+		if !ok || r.TakenBack == why {
+			return false, nil
+		}
+		r.TakenBack = why
+		c.installed[target] = r
+		return true, r.Check()
+	}
+	c, err := b.look(ctx)
+	if err != nil {
+		return err
+	}
+	if changed, err := note(c.clone()); err != nil || !changed {
+		return err
+	}
+	return b.change(ctx, note)
 }
 
 // Find returns the record of a target, and whether there is one.
