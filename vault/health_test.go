@@ -269,6 +269,7 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	c.MetadataDir, c.CacheDir, c.LastError, c.LastFallback = secret, secret, secret, secret
 	c.Worker.Python, c.Worker.Source, c.Worker.Error = secret, secret, secret
 	c.MetadataURL, c.TargetsURL = "https://example.com/metadata?t=s3cret", "file://"+secret
+	c.Mirrors = []hybrid.MirrorStatus{{MetadataURL: "https://example.com/?t=s3cret", TargetsURL: "file://" + secret, State: "down", LastError: secret}}
 	c.LastErrorCode = protocol.CodePermissions
 	s := statusOf(c, nil)
 	s.Repositories[1].Reasons = []string{secret}
@@ -284,6 +285,7 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	w := askHealth(newHealthHandler(func(context.Context) (*Status, error) { return s, nil }), "GET", "/health/tuf")
 	require.NotContains(t, w.Body.String(), "s3cret")
 	require.Equal(t, secret, c.MetadataDir, "the status itself is whole")
+	require.Equal(t, secret, c.Mirrors[0].LastError)
 	require.Equal(t, secret, s.Events[0].Evidence.Path)
 
 	var got Status

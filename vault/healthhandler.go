@@ -197,6 +197,11 @@ func publicClient(c hybrid.Status) *hybrid.Status {
 	c.LastError, c.LastFallback = "", ""
 	c.Worker.Python, c.Worker.Source, c.Worker.Error = "", "", ""
 	c.MetadataURL, c.TargetsURL = publicURL(c.MetadataURL), publicURL(c.TargetsURL)
+	c.Mirrors = slices.Clone(c.Mirrors)
+	for i := range c.Mirrors {
+		m := &c.Mirrors[i]
+		m.MetadataURL, m.TargetsURL, m.LastError = publicURL(m.MetadataURL), publicURL(m.TargetsURL), ""
+	}
 	return &c
 }
 
