@@ -72,6 +72,7 @@ func TestJudge(t *testing.T) {
 		"usage":              {last(protocol.CodeInvalidName), HealthOK, nil},
 		"cancelled":          {last(protocol.CodeTimeout), HealthOK, nil},
 		"not as expected":    {last(protocol.CodeExpectedHash), HealthOK, nil},
+		"not allowed":        {last(protocol.CodePolicyDenied), HealthOK, nil},
 		"never been reached": {func(c *hybrid.Status) { c.LastRefresh, c.LastErrorCode = time.Time{}, protocol.CodeUnreachable }, HealthDown,
 			[]string{"nothing of it has been verified yet", "the last call failed: repository not accessible"}},
 		"breaker":        {func(c *hybrid.Status) { c.Breaker.State = "half-open" }, HealthDegraded, []string{"the breaker around go-tuf is half-open"}},
