@@ -164,9 +164,12 @@ func TestBreakGlass(t *testing.T) {
 	w.publish("one", r)
 	w.publish("two", r)
 	v := w.vault(func(o *Options) { o.Policy = policy.Policy{} })
+	digest := tuftest.SHA256(r.bytes())
+	other := &BreakGlass{Target: r.path(), SHA256: "sha256:" + digest[:6] + strings.Repeat("0", 58)}
 	for name, edit := range map[string]func(*BreakGlass){
 		"another target":      func(b *BreakGlass) { b.Target = "plugins/acme/other.1.0.0.tar.gz" },
 		"another hash's word": func(b *BreakGlass) { b.Confirm = "yes" },
+		"another's word":      func(b *BreakGlass) { b.SHA256, b.Confirm = "sha256:"+digest, other.Phrase() },
 		"nobody":              func(b *BreakGlass) { b.By = " " },
 		"no reason":           func(b *BreakGlass) { b.Reason = "" },
 		"has ended":           func(b *BreakGlass) { b.Until = time.Now().Add(-time.Second) },
