@@ -75,7 +75,12 @@ type ResolveOptions struct {
 // If no version is left the error is of the family ErrNotFound, or ErrPolicyDenied
 // with the rule that refuses the highest one that matches.
 func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
-	p, err := v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx) })
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	var p *Plugin
+	if err == nil {
+		p, err = v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx) })
+	}
 	if err != nil {
 		return nil, v.fail("resolve", "", "", err)
 	}
@@ -175,7 +180,12 @@ func inChannel(p *Plugin, channel string) bool {
 }
 
 func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {
-	listing, err := v.offered(ctx)
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	var listing *Listing
+	if err == nil {
+		listing, err = v.offered(ctx)
+	}
 	if err != nil {
 		return nil, v.fail(op, "", "", err)
 	}

@@ -17,7 +17,12 @@ import (
 // fetching it, and whether the policy would allow it: [Plugin.Denied]. The error is
 // of the family ErrNotFound if no repository that answers for it lists it.
 func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, error) {
-	p, err := v.metadata(ctx, target)
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	var p *Plugin
+	if err == nil {
+		p, err = v.metadata(ctx, target)
+	}
 	if err == nil {
 		err = v.weigh(ctx, p, InstallOptions{})
 	}
@@ -74,8 +79,13 @@ func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
 // Everything is decided on verified metadata before a byte is fetched: first what
 // the path alone tells, then the expected hash, then the whole policy.
 func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o InstallOptions) (*Result, error) {
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
 	i := &installation{Vault: v, target: target, options: o}
-	r, err := i.run(ctx)
+	var r *Result
+	if err == nil {
+		r, err = i.run(ctx)
+	}
 	if err != nil {
 		return nil, v.fail("download", i.repository, target, err)
 	}

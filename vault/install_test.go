@@ -3,12 +3,15 @@ package vault
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
@@ -204,6 +207,39 @@ func TestBreakGlass(t *testing.T) {
 	w.install(alone, tool("1.2.0"), grace(90*time.Minute))
 	_, err := alone.VerifyAndDownloadPlugin(t.Context(), tool("1.2.0").path(), InstallOptions{})
 	require.ErrorIs(t, err, hybrid.ErrExpired, "nothing of it is left for others")
+}
+
+// A call that has brought a plugin and not told of it yet is part of what a shutdown
+// ends: either it fails, or its critical events are delivered.
+func TestShutdownLosesNoEventOfACall(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("1.1.0"))
+	w.install(w.vault(), tool("1.0.0"), InstallOptions{})
+	lock := flock.New(filepath.Join(w.dir, "metadata", recordsName, "installed.lock"))
+	require.NoError(t, lock.Lock())
+	defer lock.Close()
+	v := w.vault(func(o *Options) { o.Policy = policy.Policy{} })
+	failed := make(chan error, 1)
+	go func() {
+		failed <- errOf(v.VerifyAndDownloadPlugin(context.Background(), tool("1.1.0").path(), glass(w, tool("1.1.0"))))
+	}()
+	require.Eventually(t, func() bool { // It has the file and waits to record it.
+		return slices.Contains(w.servers["one"].Requests(), tool("1.1.0").file())
+	}, 10*time.Second, time.Millisecond)
+	time.Sleep(50 * time.Millisecond)
+	require.NoError(t, v.Shutdown(context.Background()))
+	select {
+	case err := <-failed:
+		require.ErrorIs(t, err, hybrid.ErrCancelled)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the vault is shut down, and the call goes on")
+	}
+	for _, err := range []error{
+		v.Initialize(t.Context()), v.RefreshMetadata(t.Context()), errOf(v.List(t.Context(), ListOptions{})),
+		errOf(v.Lock(t.Context(), nil, nil, LockOptions{})), errOf(v.Open(t.Context(), tool("1.0.0").path())),
+	} {
+		require.ErrorIs(t, err, hybrid.ErrUsage)
+	}
 }
 
 // What a break-glass does not override.

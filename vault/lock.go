@@ -27,6 +27,11 @@ type LockOptions struct {
 // is. What is not wanted is not in the result. The error joins one for each plugin
 // that cannot be locked.
 func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	if err != nil {
+		return nil, v.fail("lock", "", "", err)
+	}
 	if wanted == nil {
 		wanted = v.opts.Plugins
 	}

@@ -45,7 +45,12 @@ type Opened struct {
 //
 // The error is of the family ErrNotFound if it is not installed.
 func (v *Vault) Open(ctx context.Context, target string) (*Opened, error) {
-	o, err := v.open(ctx, target)
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	var o *Opened
+	if err == nil {
+		o, err = v.open(ctx, target)
+	}
 	if err != nil {
 		return nil, v.fail("open", "", target, err)
 	}

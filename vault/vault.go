@@ -22,6 +22,7 @@ type Vault struct {
 	routes []route
 	events *dispatcher
 	book   *records.Book
+	calls  *calls
 
 	// opening is held by whoever opens the cache.
 	opening sync.Mutex
@@ -36,7 +37,7 @@ func New(o Options) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{opts: o, byName: map[string]*repo{}, events: newDispatcher(o.OnSecurityEvent, o.Now, o.Logger),
+	v := &Vault{opts: o, byName: map[string]*repo{}, events: newDispatcher(o.OnSecurityEvent, o.Now, o.Logger), calls: newCalls(),
 		book: records.Open(filepath.Join(o.MetadataDir, recordsName))}
 	for _, r := range o.Repositories {
 		made, err := v.newRepo(r)
@@ -58,6 +59,11 @@ const recordsName = "installed"
 // cannot be initialised is degraded; the error, which joins one for each of them,
 // is returned only if there is none that can.
 func (v *Vault) Initialize(ctx context.Context) error {
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	if err != nil {
+		return v.fail("initialize", "", "", err)
+	}
 	errs := v.each(func(r *repo) error { return r.client.Initialize(ctx) })
 	v.report("", errs)
 	if len(errs) < len(v.repos) {
@@ -70,6 +76,11 @@ func (v *Vault) Initialize(ctx context.Context) error {
 // at the same time. The error joins one for each repository that could not be
 // refreshed; the others are.
 func (v *Vault) RefreshMetadata(ctx context.Context) error {
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	if err != nil {
+		return v.fail("refresh", "", "", err)
+	}
 	errs := v.each(func(r *repo) error { return r.client.Refresh(ctx) })
 	v.report("", errs)
 	return joined(errs)
@@ -150,7 +161,12 @@ func (v *Vault) Events(ctx context.Context) <-chan Event { return v.events.subsc
 // connections closed, and the events that wait are delivered. It waits for all of
 // that until ctx ends, and may be called more than once.
 func (v *Vault) Shutdown(ctx context.Context) error {
+	idle := v.calls.end()
 	errs := v.each(func(r *repo) error { return r.client.Shutdown(ctx) })
+	select {
+	case <-idle: // Nothing more will be told of.
+	case <-ctx.Done():
+	}
 	return errors.Join(joined(errs), v.events.close(ctx))
 }
 
