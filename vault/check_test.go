@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -229,6 +230,32 @@ func TestLinesAreOfTheFile(t *testing.T) {
 	_, err := Options{File: path, EngineTimeout: -1, Repositories: []Repository{{}}, Mappings: []Mapping{{}}}.resolve(none)
 	for _, text := range texts(t, err) {
 		require.NotContains(t, text, "line")
+	}
+}
+
+// What stands in the file is shown to a person, and obeyed by no terminal.
+func TestMistakesHoldNoEscapes(t *testing.T) {
+	const one = "repositories: [{name: a, url: http://x}]\n"
+	for name, text := range map[string]string{
+		"a key":            `"\e[2J": 1`,
+		"a plugin":         `plugins: {"\e[2J\u202e": "1"}`,
+		"a plugin's range": `plugins: {"\e[2J": []}`,
+		"a mode":           `mode: "\e[2J"`,
+		"a root file":      `repositories: [{name: a, url: "http://x", root: "\e[2J"}]`,
+		"a repository":     `repositories: [{name: "\e[2J", url: "http://\e[2J"}]`,
+		"a mapping":        one + `mappings: [{paths: ["\e[2J\u202e"], repositories: ["\e[2J"]}]`,
+		"a policy":         `policy: {plugins: {"\e[2J/x": {version: "\e"}}, allow: {publishers: ["\e"]}, channels: ["\e"]}`,
+		"a duration":       `engineTimeout: "\e[2J"`,
+		"a number":         `breakerFailures: "\e[2J"`,
+		"no YAML":          "a: *\x1b[2J",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "options.yaml")
+			require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+			_, err := ReadOptions(path)
+			require.ErrorIs(t, err, hybrid.ErrUsage)
+			require.False(t, strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }), "%q", err)
+		})
 	}
 }
 

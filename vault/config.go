@@ -217,7 +217,7 @@ func (o Options) roots() ([][]byte, []error) {
 		}
 		if err != nil {
 			found.add(fmt.Sprintf("repositories[%d].root", i), "name the root metadata file that the publisher gave you",
-				"%s: cannot read the root file %s: %v", r.label(i), r.RootFile, withoutPath(err))
+				"%s: cannot read the root file %s: %v", r.label(i), visible(r.RootFile), withoutPath(err))
 			continue
 		}
 		roots[i] = raw

@@ -206,7 +206,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 			return doc.Content[0]
 		}
 	}
-	d.found.add("", "", "%s", clip(strings.TrimPrefix(err.Error(), "yaml: ")))
+	d.found.add("", "", "%s", visible(clip(strings.TrimPrefix(err.Error(), "yaml: "))))
 	return nil
 }
 
