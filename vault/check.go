@@ -261,7 +261,8 @@ func badPattern(p string) string {
 	case strings.HasPrefix(p, "/"):
 		return "begins with a slash, and target paths do not"
 	}
-	return ""
+	// One that matches nothing leaves its names to the next mapping.
+	return policy.PatternProblem(p)
 }
 
 func checkPlugin(id, constraint string, found *mistakes) {
