@@ -314,12 +314,15 @@ func (v *Vault) pick(target string, lists map[*repo]*offer) *Plugin {
 				continue
 			}
 			a := &answer{repo: repo, info: info}
+			if r.threshold == 1 {
+				return merged([]*answer{a})
+			}
 			if groups = join(groups, a); first == nil {
 				first = a
 			}
-			if g := largest(groups); len(g) >= r.threshold {
-				return merged(g)
-			}
+		}
+		if g := largest(groups); first != nil && len(g) >= r.threshold {
+			return merged(g)
 		}
 		if first != nil && unmet == nil {
 			unmet = describe(first.repo.name, first.info)

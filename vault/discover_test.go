@@ -92,6 +92,21 @@ func TestAListingIsWhatADownloadWouldFind(t *testing.T) {
 	require.Equal(t, []string{"two", "one"}, l.Plugins[0].Agree)
 }
 
+// All that agree have a say, also when fewer would be enough.
+func TestAListingKnowsAllThatAgree(t *testing.T) {
+	w := newWorld(t, "one", "two", "three")
+	r := tool("1.0.0")
+	w.publish("one", r)
+	w.publish("two", r)
+	withdrawn := r
+	withdrawn.yanked = "it bites"
+	w.publish("three", withdrawn)
+	v := w.vault(both(2))
+	require.Equal(t, "yanked", rule(t, w.refused(v, r, InstallOptions{}, hybrid.ErrPolicyDenied)))
+	_, err := v.Resolve(t.Context(), "acme/tool", "", ResolveOptions{})
+	require.Equal(t, "yanked", rule(t, err))
+}
+
 // What no download takes is not offered: such names may be made for terminals, or
 // for those who make paths of them.
 func TestAListingHasNoNamesThatAreNotSafe(t *testing.T) {
