@@ -301,6 +301,32 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	require.Equal(t, "from closed to open", got.Events[4].Message)
 }
 
+// endsLater ends when it has been asked a number of times.
+type endsLater struct {
+	context.Context
+	left atomic.Int64
+}
+
+func (c *endsLater) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestThereIsAStatusOrAnError whenever the context ends.
+func TestThereIsAStatusOrAnError(t *testing.T) {
+	w := newWorld(t, "one")
+	v := w.vault()
+	require.NoError(t, v.Initialize(t.Context()))
+	for n := range 20 {
+		ctx := &endsLater{Context: t.Context()}
+		ctx.left.Store(int64(n))
+		s, err := v.Status(ctx)
+		require.True(t, (s != nil) != (err != nil), "%d: %v, %v", n, s, err)
+	}
+}
+
 // TestHealthSpeaksAsARepositoryDoes, where the same thing is said.
 func TestHealthSpeaksAsARepositoryDoes(t *testing.T) {
 	s := statusOf(sound())

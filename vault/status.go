@@ -27,7 +27,7 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 		}
 		return nil
 	})
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && len(errs) > 0 {
 		return nil, joined(errs)
 	}
 	for _, e := range errs {
