@@ -249,10 +249,14 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 
 // record notes that a plugin is installed now.
 func (i *installation) record(ctx context.Context, p *Plugin) error {
-	err := i.book.Add(ctx, records.Record{
+	r := records.Record{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
 		Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
-	}, i.options.AllowDowngrade || i.options.BreakGlass != nil)
+	}
+	if i.options.BreakGlass != nil && !i.options.AllowDowngrade {
+		return i.book.AddBeside(ctx, r) // It is for this one alone.
+	}
+	err := i.book.Add(ctx, r, i.options.AllowDowngrade)
 	if e := tuferr.As(err); e != nil && e.Code == protocol.CodeRollback {
 		// Another call has installed a newer one since this was decided.
 		return denied(ruleDowngrade, e.Msg, e.Hint)

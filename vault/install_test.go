@@ -209,6 +209,22 @@ func TestBreakGlass(t *testing.T) {
 	require.ErrorIs(t, err, hybrid.ErrExpired, "nothing of it is left for others")
 }
 
+// A break-glass is for one version: it opens no way for those between it and the one
+// installed.
+func TestBreakGlassLeavesTheHighestVersion(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("1.5.0"), tool("2.0.0"))
+	v := w.vault()
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	w.install(v, tool("1.0.0"), glass(w, tool("1.0.0")))
+	require.Equal(t, "downgrade", w.told(EventBreakGlass).Evidence.Rule)
+	w.opened(v, tool("1.0.0"))
+	for _, version := range []string{"1.0.0", "1.5.0"} {
+		_, err := v.VerifyAndDownloadPlugin(t.Context(), tool(version).path(), InstallOptions{})
+		require.Equal(t, "downgrade", rule(t, err))
+	}
+}
+
 // A call that has brought a plugin and not told of it yet is part of what a shutdown
 // ends: either it fails, or its critical events are delivered.
 func TestShutdownLosesNoEventOfACall(t *testing.T) {

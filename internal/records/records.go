@@ -122,6 +122,21 @@ func (b *Book) Path() string { return filepath.Join(b.dir, FileName) }
 // Other errors: usage and invalid_name for a record that cannot be, locked when the
 // deadline of ctx passed while another process held the lock, disk_full, permissions.
 func (b *Book) Add(ctx context.Context, r Record, lower bool) error {
+	return b.add(ctx, r, func(c *content, r Record) (bool, error) { return c.add(r, lower) })
+}
+
+// AddBeside is Add for an exception: it refuses no version, and a lower one does not
+// become the highest, so that nothing else may follow it.
+func (b *Book) AddBeside(ctx context.Context, r Record) error {
+	return b.add(ctx, r, func(c *content, r Record) (bool, error) {
+		if highest, ok := c.highest[id{r.Publisher, r.Name}]; ok && plugin.Compare(r.Version, highest) < 0 {
+			return c.put(r), nil
+		}
+		return c.add(r, false)
+	})
+}
+
+func (b *Book) add(ctx context.Context, r Record, put func(*content, Record) (changed bool, err error)) error {
 	r = r.own()
 	if r.At.IsZero() {
 		r.At = time.Now()
@@ -130,7 +145,7 @@ func (b *Book) Add(ctx context.Context, r Record, lower bool) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	add := func(c *content) (bool, error) { return c.add(r, lower) }
+	add := func(c *content) (bool, error) { return put(c, r) }
 	c, err := b.look(ctx)
 	if err != nil {
 		return err
@@ -311,10 +326,16 @@ func (c *content) add(r Record, lower bool) (changed bool, err error) {
 			c.highest[who], changed = r.Version, true
 		}
 	}
-	if old, ok := c.installed[r.Target]; !ok || !r.same(old) {
-		c.installed[r.Target], changed = r, true
+	return c.put(r) || changed, nil
+}
+
+// put notes a record, and no mark.
+func (c *content) put(r Record) (changed bool) {
+	old, ok := c.installed[r.Target]
+	if changed = !ok || !r.same(old); changed {
+		c.installed[r.Target] = r
 	}
-	return changed, nil
+	return changed
 }
 
 func older(r Record, highest string) error {

@@ -124,6 +124,17 @@ func TestMarks(t *testing.T) {
 	add(t, b, hello("other", "0.1.0"))
 }
 
+func TestAddBeside(t *testing.T) {
+	b := Open(newDir(t))
+	require.NoError(t, b.AddBeside(background, hello("hello", "1.0.0")))
+	require.Equal(t, "1.0.0", highest(t, b, "hello"))
+	require.NoError(t, b.AddBeside(background, hello("hello", "2.0.0")))
+	require.NoError(t, b.AddBeside(background, hello("hello", "1.1.0")))
+	require.Equal(t, "2.0.0", highest(t, Open(b.dir), "hello"))
+	require.Len(t, list(t, b), 3)
+	requireCode(t, b.Add(background, hello("hello", "1.2.0"), false), protocol.CodeRollback)
+}
+
 // What is noted already is not written again: it costs a stat.
 func TestNoWrite(t *testing.T) {
 	b := Open(newDir(t))
