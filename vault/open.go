@@ -191,6 +191,9 @@ func (v *Vault) seal(ctx context.Context, rec records.Record) (*Bytes, error) {
 	}
 	want := targets.Want{Length: rec.Length, Hashes: rec.Hashes}
 	path, ok := cache.Find(ctx, want)
+	if !ok && ctx.Err() != nil {
+		return nil, tuferr.Cancelled(ctx)
+	}
 	if !ok {
 		e := tuferr.New(protocol.CodeLocalIO, "the cache does not hold the installed plugin any more")
 		e.Path, e.Hint = v.opts.CacheDir, "install it again"

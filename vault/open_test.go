@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
@@ -51,6 +53,18 @@ func TestOpenHandsOutWhatWasInstalled(t *testing.T) {
 	require.ErrorContains(t, err, "install it again")
 	w.install(v, tool("1.0.0"), InstallOptions{AllowDowngrade: true})
 	w.opened(v, tool("1.0.0"))
+}
+
+// That a call has ended says nothing about the cache.
+func TestOpenIsCancelled(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault()
+	r := w.install(v, tool("1.0.0"), InstallOptions{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := v.seal(ctx, records.Record{Target: r.Target, Length: r.Length, Hashes: r.Hashes})
+	require.ErrorIs(t, err, hybrid.ErrCancelled)
 }
 
 // Installed plugins go on running, new ones are not installed, and both say why.
