@@ -117,6 +117,26 @@ func TestWithdrawnWithoutAManifest(t *testing.T) {
 	}
 }
 
+// Who is denied is denied by what he signs, too, wherever it lies.
+func TestDeniedByAManifestOfAnotherPath(t *testing.T) {
+	w := newWorld(t, "one")
+	const target = "data/tool.tar.gz"
+	w.repos["one"].AddTarget("targets", target, []byte("x"), map[string]any{"name": "tool", "publisher": "acme", "version": "1.0.0", "description": "a tool"})
+	w.repos["one"].Publish("targets")
+	for publisher, denied := range map[string]bool{"acme": true, "initech": false} {
+		v := w.vault(func(o *Options) { o.Policy.Deny.Publishers = []string{publisher} })
+		p, err := v.PluginMetadata(t.Context(), target)
+		require.NoError(t, err)
+		require.Empty(t, p.Publisher)
+		require.Equal(t, denied, p.Denied != nil)
+		_, err = v.VerifyAndDownloadPlugin(t.Context(), target, InstallOptions{})
+		require.Equal(t, denied, err != nil)
+		if denied {
+			require.Equal(t, "deny.publishers", rule(t, err))
+		}
+	}
+}
+
 func TestNothingGoesBackUnasked(t *testing.T) {
 	w := newWorld(t, "one")
 	w.publish("one", tool("1.0.0"), tool("2.0.0"))

@@ -21,7 +21,11 @@ func describe(repository string, info *hybrid.TargetInfo) *Plugin {
 	}
 	m, said, err := plugin.ParseCustom(info.Custom)
 	// A manifest of another plugin would lend it that one's name.
-	if err != nil || m.TargetPath() != info.Name {
+	if err != nil {
+		return p
+	}
+	if m.TargetPath() != info.Name {
+		p.claimed = m.Publisher
 		return p
 	}
 	p.Publisher, p.Name, p.Version, p.Description = m.Publisher, m.Name, m.Version, m.Description
@@ -52,14 +56,22 @@ func merged(agreed []*answer) *Plugin {
 // must agree on the bytes must say of them what the policy allows: no single one
 // can call them stable, or leave out what others say.
 func (p *Plugin) denied(rules *policy.Policy, installed string, o InstallOptions) *policy.Denial {
-	d := rules.Decide(p.candidate(installed, o))
-	for _, other := range p.others {
-		if d == nil {
-			d = rules.Decide(other.candidate(installed, o))
+	for _, said := range append([]*Plugin{p}, p.others...) {
+		if said.claimed != "" && len(rules.Deny.Publishers) > 0 {
+			if d := rules.Decide(policy.Candidate{Target: p.Target, Publisher: said.claimed}); d != nil && d.Rule == ruleDenied {
+				return d
+			}
+		}
+		if d := rules.Decide(said.candidate(installed, o)); d != nil {
+			return d
 		}
 	}
-	return d
+	return nil
 }
+
+// ruleDenied is the policy's rule about publishers, who may be named by a manifest of
+// another path, too.
+const ruleDenied = "deny.publishers"
 
 // candidate is what the policy decides about.
 func (p *Plugin) candidate(installed string, o InstallOptions) policy.Candidate {
