@@ -138,12 +138,18 @@ func Export(ctx context.Context, dir string, w io.Writer, verifiers []note.Verif
 	if n < c.size {
 		return exportError(dir, "it has %d lines, and a signed checkpoint says %d", n, c.size)
 	}
-	last, err := encodeEvent(map[string]string{"checkpoint": string(raw)})
+	last, err := lastExported(string(raw))
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(last, '\n'))
+	_, err = w.Write(last)
 	return err
+}
+
+// lastExported returns the last line of an exported log.
+func lastExported(note string) ([]byte, error) {
+	raw, err := encodeEvent(map[string]string{"checkpoint": note})
+	return append(raw, '\n'), err
 }
 
 // latest returns the last stored checkpoint.
@@ -235,7 +241,9 @@ func (c *checker) export(ctx context.Context, r io.Reader) (end Place, err error
 // exported takes the checkpoint at the end.
 func (c *checker) exported(raw []byte, at Place) {
 	var end struct{ Checkpoint string }
-	if err := stdjson.Unmarshal(raw, &end); err != nil || end.Checkpoint == "" {
+	err := stdjson.Unmarshal(raw, &end)
+	again, _ := lastExported(end.Checkpoint)
+	if err != nil || !bytes.Equal(raw, again) {
 		c.bad(at, raw)
 		c.rep.add(Problem{Kind: KindCheckpointMissing, Place: at, Message: "no checkpoint stands at the end"})
 		return
