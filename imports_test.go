@@ -80,6 +80,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/diskfile":   {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf", "net/http"},
 		"./internal/targetpath": {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf", "net/http"},
 		"./internal/sealed":     {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "vault-tuf/vault", "go-tuf", "net/http"},
+		"./internal/audit":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "vault-tuf/vault", "go-tuf", "net/http"},
 		"./internal/records":    {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "vault-tuf/vault", "go-tuf", "net/http"},
 		"./internal/bundle":     {"/internal/store", "/internal/transport", "/engine/", "/hybrid", "go-tuf"},
 		"./internal/pyenv":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
