@@ -96,5 +96,6 @@ func TestAnErrorSaysThatAnEventToldOfIt(t *testing.T) {
 	require.False(t, tuferr.Told(err), "that the answer is of no use is another matter")
 	s := status(t, c)
 	require.Equal(t, "unreachable", string(s.LastErrorCode))
+	require.ErrorIs(t, s.LastErr, ErrTransport)
 	require.NotEmpty(t, s.LastError)
 }

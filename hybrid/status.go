@@ -29,12 +29,13 @@ type statusBoard struct {
 type failure struct {
 	code protocol.Code
 	text string
+	err  error
 }
 
 func (b *statusBoard) note(err error) {
 	switch {
 	case err != nil:
-		b.lastError.Store(&failure{tuferr.CodeOf(err), err.Error()})
+		b.lastError.Store(&failure{tuferr.CodeOf(err), err.Error(), err})
 	case b.lastError.Load() != nil: // A store by each call would slow the others down.
 		b.lastError.Store(nil)
 	}
@@ -62,7 +63,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		MetadataDir: c.opts.MetadataDir, CacheDir: c.opts.CacheDir, Roles: []RoleStatus{},
 	}
 	if last := c.status.lastError.Load(); last != nil {
-		s.LastError, s.LastErrorCode = last.text, last.code
+		s.LastError, s.LastErrorCode, s.LastErr = last.text, last.code, last.err
 	}
 	s.LastFallback = text(c.status.lastFallback.Load())
 	view, err := c.store.View(ctx)

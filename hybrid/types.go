@@ -81,6 +81,8 @@ type Status struct {
 	LastError     string        `json:"last_error,omitempty"`
 	LastErrorCode protocol.Code `json:"last_error_code,omitempty"`
 	LastFallback  string        `json:"last_fallback,omitempty"`
+	// LastErr is the error that LastError is the text of.
+	LastErr error `json:"-"`
 	// MetadataURL and TargetsURL are file URLs if the repository lies in a directory.
 	MetadataURL string `json:"metadata_url"`
 	TargetsURL  string `json:"targets_url"`

@@ -231,6 +231,9 @@ func (b *batch) read(_ context.Context, i *batchItem) error {
 
 // publish adds all plugins to a change.
 func (b *batch) publish(ctx context.Context, c *change) (Batch, error) {
+	if err := c.publishable(); err != nil {
+		return Batch{}, err
+	}
 	if err := b.plan(ctx, c); err != nil {
 		return Batch{}, err
 	}

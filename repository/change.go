@@ -25,6 +25,8 @@ type change struct {
 	// newRoot is nil if root stays as it is; givenRoot is one signed elsewhere.
 	newRoot   *draft.Root
 	givenRoot *draft.Envelope
+	// founding: the root is the first of all, and made here.
+	founding bool
 	// edits holds targets and delegated roles that get a next version.
 	edits map[string]*edit
 	// renew asks for a next version of snapshot or timestamp although nothing
@@ -60,6 +62,19 @@ type edit struct {
 // missing that the keys at hand cannot make, nothing is changed and the change
 // is returned as a proposal.
 func (r *Repository) change(ctx context.Context, do func(*change) error) (*Proposal, error) {
+	return r.changeFrom(ctx, r.loadToChange, do)
+}
+
+// loadToChange loads what a change builds on.
+func (r *Repository) loadToChange(ctx context.Context) (*state, error) {
+	s, err := r.load(ctx)
+	if err == nil {
+		err = r.checkClock(s.now)
+	}
+	return s, err
+}
+
+func (r *Repository) changeFrom(ctx context.Context, load func(context.Context) (*state, error), do func(*change) error) (*Proposal, error) {
 	release, err := lock(ctx, r.dir)
 	if err != nil {
 		return nil, err
@@ -68,11 +83,8 @@ func (r *Repository) change(ctx context.Context, do func(*change) error) (*Propo
 	if err := r.recover(); err != nil {
 		return nil, err
 	}
-	s, err := r.load(ctx)
+	s, err := load(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := r.checkClock(s.now); err != nil {
 		return nil, err
 	}
 	c := newChange(s)
@@ -114,6 +126,9 @@ func (c *change) carryOut(ctx context.Context, do func(*change) error) (*Proposa
 		return newProposal(c), c.stage.commit()
 	}
 	if err := c.noteKeys(); err != nil {
+		return nil, err
+	}
+	if err := c.stageFirst(); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(c.stageConfig(), c.stageMetadata()); err != nil {

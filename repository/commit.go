@@ -257,7 +257,7 @@ const maxJournal = 256 << 20
 func safeMove(m move) bool {
 	dir, _, _ := strings.Cut(m.To, "/")
 	_, err := strconv.Atoi(m.From)
-	return err == nil && fs.ValidPath(m.To) && (dir == metadataName || dir == targetsName || m.To == configName) &&
+	return err == nil && fs.ValidPath(m.To) && (dir == metadataName || dir == targetsName || m.To == configName || m.To == anchorName) &&
 		m.Phase >= 0 && m.Phase < phases
 }
 

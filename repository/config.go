@@ -92,6 +92,9 @@ type config struct {
 	Rotation Lifetimes
 	// KeysSince says since when keys sign for the repository, by keyid.
 	KeysSince map[string]time.Time
+	// Founding is what [Proposal.Repository] says of the first root that the
+	// repository waits for, "" if it has one.
+	Founding string
 }
 
 type configFile struct {
@@ -102,13 +105,14 @@ type configFile struct {
 	// Rotation is nil in a file that has none: then the default applies.
 	Rotation  map[string]string    `json:"rotation,omitzero"`
 	KeysSince map[string]time.Time `json:"keys_since,omitempty"`
+	Founding  string               `json:"founding,omitempty"`
 }
 
 const configFormat = 1
 
 func (c *config) encode() ([]byte, error) {
 	f := configFile{Format: configFormat, Lifetimes: map[string]string{}, Algorithm: string(c.Algorithm), KeyNames: c.KeyNames,
-		Rotation: map[string]string{}, KeysSince: c.KeysSince}
+		Rotation: map[string]string{}, KeysSince: c.KeysSince, Founding: c.Founding}
 	for role, d := range c.Lifetimes.byRole() {
 		f.Lifetimes[role] = formatDuration(*d)
 	}
@@ -153,7 +157,7 @@ func parseConfig(data []byte) (config, error) {
 	if f.Format != configFormat {
 		return config{}, fmt.Errorf("format is %d, not %d", f.Format, configFormat)
 	}
-	c := config{KeyNames: f.KeyNames, KeysSince: f.KeysSince}
+	c := config{KeyNames: f.KeyNames, KeysSince: f.KeysSince, Founding: f.Founding}
 	if c.KeyNames == nil {
 		c.KeyNames = map[string]string{}
 	}

@@ -46,7 +46,8 @@
 // two renames.
 //
 // Signatures that the keys at hand cannot make turn a change into a [Proposal]:
-// nothing is changed, and the new files are carried to those who can sign them.
+// nothing is changed, and the new files are carried to those who can sign them. So
+// can the first of all ([Found]): until then a repository has no metadata.
 //
 // Metadata is verified before anything is built on it, so a file that somebody
 // else changed is never signed. What is signed is read back, held against its

@@ -31,7 +31,7 @@ import (
 // A Proposal is not safe for concurrent use.
 type Proposal struct {
 	made time.Time
-	// chain are the roots, from the first.
+	// chain are the roots, from the first; none where the first is proposed.
 	chain []*admission.Doc
 	// before are the files that are replaced, and their delegators, each after its
 	// own delegator.
@@ -100,8 +100,16 @@ func (p *Proposal) carry(s *state, role string) {
 	p.before = append(p.before, &verifiedFile{role, known.delegator, known.doc})
 }
 
-// root is the root that is to be replaced, or stays.
-func (p *Proposal) root() *admission.Doc { return p.chain[len(p.chain)-1] }
+// root is the root that is to be replaced, or stays; nil if there is none.
+func (p *Proposal) root() *admission.Doc {
+	if p.Founds() {
+		return nil
+	}
+	return p.chain[len(p.chain)-1]
+}
+
+// Founds says that the proposal is for the first root of a repository.
+func (p *Proposal) Founds() bool { return len(p.chain) == 0 }
 
 // file returns the next file of a role, or nil.
 func (p *Proposal) file(role string) *proposed {
@@ -136,7 +144,10 @@ func (p *Proposal) will(role string) *admission.Doc {
 
 // docs are all files whose keys matter.
 func (p *Proposal) docs() []*admission.Doc {
-	all := []*admission.Doc{p.root()}
+	all := slices.Clone(p.chain)
+	if n := len(all); n > 1 {
+		all = all[n-1:]
+	}
 	for _, f := range p.before {
 		all = append(all, f.doc)
 	}
@@ -146,8 +157,17 @@ func (p *Proposal) docs() []*admission.Doc {
 	return all
 }
 
-// Repository is the SHA-256 of the repository's first root, in lower-case hex.
-func (p *Proposal) Repository() string { return p.chain[0].SHA256 }
+// Repository is the SHA-256 of the repository's first root, in lower-case hex. Of a
+// first root that is proposed it is that of what gets signed.
+func (p *Proposal) Repository() string {
+	if !p.Founds() {
+		return p.chain[0].SHA256
+	}
+	if f := p.file(roleRoot); f != nil {
+		return hash(f.plain.Canonical)
+	}
+	return ""
+}
 
 // Made is when the proposal was made, as it says itself.
 func (p *Proposal) Made() time.Time { return p.made }
@@ -156,6 +176,10 @@ func (p *Proposal) Made() time.Time { return p.made }
 // of any version, belongs to: that root is in its chain, and leads to the files
 // that are to be replaced.
 func (p *Proposal) RestsOn(trusted []byte) error {
+	if p.Founds() {
+		return &Error{Code: protocol.CodeRootConflict, Op: "proposal", Msg: "this proposal founds a new repository: no root that you trust leads to it",
+			Hint: "if you hold keys of the new one, leave the root out, and compare the keyids with their owners"}
+	}
 	anchor, err := admission.Parse(admission.KindRoot, bytes.Clone(trusted), ownLimits)
 	if err == nil {
 		err = verify.SelfSigned(anchor)
@@ -190,6 +214,8 @@ type authority struct {
 // before and its own (specification, 5.3.4), else that of its delegator.
 func (p *Proposal) required(f *proposed) []authority {
 	switch {
+	case f.role == roleRoot && p.Founds():
+		return []authority{{f.plain, roleRoot, roleRoot}}
 	case f.role == roleRoot:
 		return []authority{{p.root(), roleRoot, roleRoot}, {f.plain, roleRoot, roleRoot}}
 	default:
@@ -409,7 +435,7 @@ func (p *Proposal) sameAs(o *Proposal) error {
 	switch {
 	case p.Repository() != o.Repository():
 		return differ("", "they are for different repositories")
-	case len(p.files) != len(o.files) || p.root().SHA256 != o.root().SHA256:
+	case len(p.files) != len(o.files) || len(p.chain) != len(o.chain) || !p.Founds() && p.root().SHA256 != o.root().SHA256:
 		return differ("", "they change different roles")
 	}
 	for i, f := range p.files {

@@ -42,7 +42,7 @@ type proposalJSON struct {
 	KeyNames   map[string]string `json:"key_names"`
 	Changes    []changeJSON      `json:"changes"`
 	Before     []fileJSON        `json:"before"`
-	// Roots is the chain of root files, from the first.
+	// Roots is the chain of root files, from the first; empty where that is proposed.
 	Roots [][]byte `json:"roots"`
 }
 
@@ -216,9 +216,6 @@ func parseProposal(data []byte) (*Proposal, error) {
 	if err := errors.Join(p.readChain(f.Roots), p.readNames()); err != nil {
 		return nil, err
 	}
-	if p.Repository() != f.Repository {
-		return nil, errors.New("the first root is not that of the repository it names")
-	}
 	for _, b := range f.Before {
 		if err := p.readBefore(b); err != nil {
 			return nil, fmt.Errorf("the file before of %.80q: %w", b.Role, err)
@@ -229,15 +226,20 @@ func parseProposal(data []byte) (*Proposal, error) {
 			return nil, fmt.Errorf("the next file of %.80q: %w", c.Role, err)
 		}
 	}
-	if len(p.files) == 0 {
+	switch {
+	case len(p.files) == 0:
 		return nil, errors.New("it changes nothing")
+	case p.Founds() && (p.file(roleRoot) == nil || p.file(roleTargets) == nil):
+		return nil, errors.New("it has no root, and proposes none")
+	case p.Repository() != f.Repository:
+		return nil, errors.New("the first root is not that of the repository it names")
 	}
 	return p, nil
 }
 
 // readChain verifies the roots from the first on (specification, 5.3).
 func (p *Proposal) readChain(roots [][]byte) error {
-	if len(roots) == 0 || len(roots) > maxRoots {
+	if len(roots) > maxRoots {
 		return fmt.Errorf("%d roots", len(roots))
 	}
 	for i, raw := range roots {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
@@ -80,6 +81,9 @@ func readManifest(path string) (*Manifest, error) {
 
 // add adds a plugin to the change.
 func (c *change) add(ctx context.Context, pluginPath string, m *Manifest, channel Channel) (Target, error) {
+	if err := c.publishable(); err != nil {
+		return Target{}, err
+	}
 	r, err := c.plan(m, channel)
 	if err != nil {
 		return Target{}, err
@@ -91,6 +95,21 @@ func (c *change) add(ctx context.Context, pluginPath string, m *Manifest, channe
 		return Target{}, err
 	}
 	return r.target(), c.list(r)
+}
+
+// publishable refuses what could be published to nobody's use.
+func (c *change) publishable() error {
+	// Made anew it would hide that what is published has gone.
+	if dir := filepath.Join(c.r.dir, targetsName); notThere(dir) {
+		return &Error{Code: protocol.CodeLocalIO, Path: dir, Msg: "half a repository: the directory of the targets is missing",
+			Hint: "restore it from a backup; only if nothing was published yet, make it: mkdir " + dir}
+	}
+	if !c.root.Expires.After(c.now) {
+		return &Error{Code: protocol.CodeExpired, Role: roleRoot,
+			Msg:  fmt.Sprintf("it expired %s, and the clock says %s: clients would refuse everything", sayTime(c.root.Expires), sayTime(c.now)),
+			Hint: "set the clock if it is wrong; else renew root: local-tuf root propose FILE; nothing was changed"}
+	}
+	return nil
 }
 
 // plan finds the role that will list a plugin.

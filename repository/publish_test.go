@@ -165,3 +165,20 @@ func TestACancelledCopyLeavesNothing(t *testing.T) {
 	requireCode(t, err, protocol.CodeCancelled)
 	require.Equal(t, before, listFiles(t, r.Dir()))
 }
+
+// TestPublishWithAClockFarAhead: what was signed then would be good for too long.
+// Under a root that has really expired clients would refuse it.
+func TestPublishWithAClockFarAhead(t *testing.T) {
+	r, clock := newFastRepository(t)
+	right := clock.now
+	clock.now = right.AddDate(10, 0, 0)
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
+	e := requireCode(t, err, protocol.CodeExpired)
+	require.Contains(t, e.Msg, "expired 2031-01-02 03:04 UTC, and the clock says 2040-01-02")
+	require.Contains(t, e.Hint, "root propose")
+	_, _, err = r.PublishBatch(t.Context(), batchOf(t, "acme/tool/1.0.0", "acme/tool/1.0.1"), BatchOptions{})
+	requireCode(t, err, protocol.CodeExpired)
+	clock.now = right
+	require.Empty(t, verified(t, r, VerifyOptions{}).Problems)
+	publishAs(t, r, "ragnos", "tool", "1.0.0")
+}

@@ -26,7 +26,11 @@ import (
 // there is refused. It is all or nothing and blocks until done or ctx ends. Copies
 // of the proposal in DIR/proposals are removed then.
 func (r *Repository) PublishProposal(ctx context.Context, p *Proposal) error {
-	rest, err := r.change(ctx, func(c *change) error { return c.propose(ctx, p) })
+	load := r.loadToChange
+	if p.Founds() {
+		load = r.loadToFound
+	}
+	rest, err := r.changeFrom(ctx, load, func(c *change) error { return c.propose(ctx, p) })
 	if err == nil && rest != nil {
 		err = missing(rest)
 	}
@@ -92,11 +96,12 @@ func sayKeys(list []KeyRef) string {
 
 // propose makes the files of a proposal those of the change.
 func (c *change) propose(ctx context.Context, p *Proposal) error {
-	if p.Repository() != c.roots[0].SHA256 {
-		return &Error{Code: protocol.CodeRootConflict, Msg: "this proposal is for another repository",
-			Hint: "name the right one with --dir; nothing was changed"}
+	if err := p.belongs(c.state); err != nil {
+		return err
 	}
-	if err := p.current(c.state); err != nil {
+	if c.root == nil {
+		c.root = p.file(roleRoot).plain
+	} else if err := p.current(c.state); err != nil {
 		return err
 	}
 	for _, f := range p.files {

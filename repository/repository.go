@@ -49,6 +49,9 @@ type InitOptions struct {
 	// must sign; the zero value means one of one. Snapshot and timestamp, which
 	// a server signs by itself, have one key each.
 	Root, Targets Quorum
+	// RootKeys and TargetsKeys are files with public keys that others have made,
+	// all those of the role: then none are made for it. For [Found] only.
+	RootKeys, TargetsKeys []string
 }
 
 // Quorum says that Threshold of Keys keys must sign.
@@ -76,16 +79,24 @@ type Repository struct {
 //
 // An existing repository is left alone and gives [ErrExists].
 func Init(ctx context.Context, dir string, o InitOptions) (*Repository, error) {
-	r, err := initialize(ctx, dir, o)
+	if len(o.RootKeys)+len(o.TargetsKeys) > 0 {
+		return nil, &Error{Code: protocol.CodeUsage, Op: "init", Msg: "keys of others may have to sign first: use Found"}
+	}
+	r, _, err := initialize(ctx, dir, o)
 	return r, during("init", err)
 }
 
-func initialize(ctx context.Context, dir string, o InitOptions) (*Repository, error) {
+func initialize(ctx context.Context, dir string, o InitOptions) (*Repository, *Proposal, error) {
 	c, err := o.config()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return create(ctx, dir, c, o.Options, func(r *Repository) error { return r.build(ctx, o) })
+	var p *Proposal
+	r, err := create(ctx, dir, c, o.Options, func(r *Repository) (err error) {
+		p, err = r.build(ctx, o)
+		return err
+	})
+	return r, p, err
 }
 
 // create makes a repository in dir, which must be missing or empty, of what build
@@ -118,8 +129,9 @@ func create(ctx context.Context, dir string, c config, o Options, build func(*Re
 	if err := build(r); err != nil {
 		return nil, elsewhere(err, building, dir)
 	}
-	for _, name := range []string{keysName, targetsName, anchorName, configName, metadataName} {
-		if err := os.Rename(filepath.Join(building, name), filepath.Join(dir, name)); err != nil {
+	for _, name := range []string{keysName, targetsName, proposalsName, anchorName, configName, metadataName} {
+		err := os.Rename(filepath.Join(building, name), filepath.Join(dir, name))
+		if _, there := os.Lstat(filepath.Join(building, name)); err != nil && !errors.Is(there, fs.ErrNotExist) {
 			return nil, ioError(filepath.Join(dir, name), err)
 		}
 	}
@@ -129,12 +141,8 @@ func create(ctx context.Context, dir string, c config, o Options, build func(*Re
 // config checks the options.
 func (o *InitOptions) config() (config, error) {
 	for role, q := range map[string]*Quorum{roleRoot: &o.Root, roleTargets: &o.Targets} {
-		if *q == (Quorum{}) {
-			*q = Quorum{1, 1}
-		}
-		if q.Threshold < 1 || q.Threshold > q.Keys || q.Keys > maxQuorum {
-			return config{}, &Error{Code: protocol.CodeUsage, Role: role,
-				Msg: fmt.Sprintf("%d of %d keys cannot sign", q.Threshold, q.Keys), Hint: fmt.Sprintf("give a threshold from 1 to the number of keys, of which there may be %d", maxQuorum)}
+		if err := q.complete(role, len(o.given(role))); err != nil {
+			return config{}, err
 		}
 	}
 	algorithm, err := keyfile.ParseAlgorithm(string(o.Algorithm))
@@ -174,7 +182,7 @@ func mustBeEmpty(dir string) error {
 	switch {
 	case len(names) == 0:
 		return nil
-	case names[metadataName]:
+	case names[metadataName], awaited(dir):
 		return usage(dir, ErrExists, "name another directory; nothing was changed")
 	case names[keysName]:
 		return &Error{Code: protocol.CodeUsage, Path: dir, Msg: "the directory holds keys but no metadata",
@@ -185,74 +193,80 @@ func mustBeEmpty(dir string) error {
 	}
 }
 
-// build fills the directory of a new repository.
-func (r *Repository) build(ctx context.Context, o InitOptions) error {
+// build fills the directory of a new repository. Without signatures that are
+// needed it has no metadata, and a proposal instead.
+func (r *Repository) build(ctx context.Context, o InitOptions) (*Proposal, error) {
 	for name, perm := range map[string]fs.FileMode{keysName: 0o700, targetsName: 0o755, metadataName: 0o755} {
 		if err := os.Mkdir(filepath.Join(r.dir, name), perm); err != nil {
-			return ioError(r.dir, err)
+			return nil, ioError(r.dir, err)
 		}
 	}
 	root := draft.NewRoot()
 	quorums := map[string]Quorum{roleRoot: o.Root, roleTargets: o.Targets, roleSnapshot: {1, 1}, roleTimestamp: {1, 1}}
 	for _, role := range topLevel {
-		if err := r.newKeys(ctx, &root.Roles, role, quorums[role]); err != nil {
-			return err
+		var err error
+		if given := o.given(role); given != nil {
+			err = r.addGiven(&root.Roles, role, given)
+		} else {
+			err = r.newKeys(ctx, &root.Roles, role, quorums[role].Keys)
 		}
+		if err != nil {
+			return nil, err
+		}
+		root.Role(role).Threshold = quorums[role].Threshold
 	}
-	data, err := r.config.encode()
-	if err != nil {
-		return err
+	if err := r.writeConfig(); err != nil {
+		return nil, err
 	}
-	if err := writeFile(filepath.Join(r.dir, configName), data, 0o644); err != nil {
-		return err
+	p, err := r.first(ctx, root)
+	if err != nil || p == nil {
+		return nil, err
 	}
-	return r.first(ctx, root)
+	if err := os.Remove(filepath.Join(r.dir, metadataName)); err != nil {
+		return nil, ioError(r.dir, err)
+	}
+	return p, r.await(p)
 }
 
 // newKeys makes the keys of a role and lets them sign for it.
-func (r *Repository) newKeys(ctx context.Context, to *draft.Roles, role string, q Quorum) error {
-	for n := range q.Keys {
+func (r *Repository) newKeys(ctx context.Context, to *draft.Roles, role string, count int) error {
+	for n := range count {
 		name := role
-		if q.Keys > 1 {
+		if count > 1 {
 			name = fmt.Sprintf("%s-%d", role, n+1)
 		}
 		k, err := keyfile.Generate(ctx, filepath.Join(r.dir, keysName), name, r.config.Algorithm, r.keys.Passphrase)
 		if err != nil {
 			return err
 		}
-		if err := to.AddKey(role, k.Public.ID, k.Public.Key); err != nil {
+		if err := r.addFirst(to, role, k.Public, name); err != nil {
 			return err
 		}
-		r.config.KeyNames[k.Public.ID] = name
-		r.config.KeysSince[k.Public.ID] = r.clock().UTC().Truncate(time.Second)
 	}
-	to.Role(role).Threshold = q.Threshold
 	return nil
 }
 
-// first signs the first version of every role and puts the anchor in its place.
-func (r *Repository) first(ctx context.Context, root *draft.Root) error {
+// first signs the first version of every role, or proposes root and targets.
+func (r *Repository) first(ctx context.Context, root *draft.Root) (*Proposal, error) {
 	s := &state{r: r, now: r.clock(), config: r.config, roles: map[string]*loadedRole{}}
 	root.Expires = s.expiry(roleRoot)
 	signed, err := root.Encode()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// Nobody has delegated to the first root but itself.
 	if s.root, err = admission.Parse(admission.KindRoot, draft.Seal(admission.KindRoot, signed).Bytes(), ownLimits); err != nil {
-		return err
+		return nil, err
 	}
 	c := newChange(s)
+	c.founding = true
 	c.givenRoot = draft.Seal(admission.KindRoot, signed)
 	c.ring, c.unusable = r.ring()
 	c.newRole(roleTargets, roleRoot)
 	if c.stage, err = r.begin(); err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := c.carryOut(ctx, func(*change) error { return nil }); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(r.dir, anchorName), c.sealed[roleRoot].doc.Raw, 0o644)
+	return c.carryOut(ctx, func(*change) error { return nil })
 }
 
 // Open opens the repository in dir. It reads no metadata and no key yet.

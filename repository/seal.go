@@ -61,8 +61,7 @@ func (c *change) sealRoot(ctx context.Context) error {
 	if envelope == nil {
 		return nil
 	}
-	ours := c.newRoot != nil || c.snapshot == nil // the first root of all
-	if err := c.sealRole(ctx, roleRoot, "", envelope, ours); err != nil {
+	if err := c.sealRole(ctx, roleRoot, "", envelope, c.newRoot != nil || c.founding); err != nil {
 		return err
 	}
 	return c.followRoot()

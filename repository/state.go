@@ -65,6 +65,9 @@ func (r *Repository) load(ctx context.Context) (*state, error) {
 	if s.config, err = readConfig(r.dir); err != nil {
 		return nil, err
 	}
+	if s.config.Founding != "" {
+		return nil, notFounded(r.dir)
+	}
 	if err := s.loadRoots(ctx); err != nil {
 		return nil, err
 	}
@@ -113,6 +116,10 @@ func (s *state) noFirstRoot(path string) error {
 	e := &Error{Code: protocol.CodeLocalIO, Path: path, Err: fs.ErrNotExist,
 		Msg: "half a repository: the first root is missing", Hint: "restore " + metadataName + " from a backup of the latest state"}
 	if s.r.source != "" {
+		return e
+	}
+	if s.r.unfinished() {
+		e.Msg, e.Hint = "the first root is published, but not completely", "publish it again, which completes it"
 		return e
 	}
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {

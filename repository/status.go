@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -136,7 +134,7 @@ func (r *Repository) status(ctx context.Context, m *memory, at ring) (Status, er
 // addMissing looks for what metadata does not know of: the directory of the targets,
 // and, for people, the root that new clients start from.
 func (st *Status) addMissing(s *state, people bool) {
-	if _, err := os.Stat(filepath.Join(s.r.dir, targetsName)); errors.Is(err, fs.ErrNotExist) && st.Targets > 0 {
+	if st.Targets > 0 && notThere(filepath.Join(s.r.dir, targetsName)) {
 		st.lack(Down, s.r.dir, &Problem{KindMissing, true, targetsName, "the directory is not there: no plugin can be downloaded", restoreDir})
 	}
 	if p := s.anchorProblem(); people && p != nil {

@@ -280,7 +280,7 @@ func (v *verification) checkKeys(ctx context.Context) error {
 		if e.Code == protocol.CodePermissions {
 			kind = KindPermissions
 		}
-		v.found(kind, kind == KindPermissions, e.Path, e.Error(), e.Hint)
+		v.found(kind, kind == KindPermissions, e.Path, bare(*e), e.Hint)
 	}
 	for _, k := range list.Unused {
 		v.found(KindKey, false, k.File, "signs for no role", "remove it if its role has been given other keys")

@@ -23,6 +23,9 @@ func (v *verification) gather(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Founding != "" {
+		return notFounded(v.r.dir)
+	}
 	v.state = &state{r: v.r, now: v.r.clock(), config: cfg, roles: map[string]*loadedRole{}}
 	if v.gone(metadataName) {
 		v.incomplete = true
@@ -53,9 +56,11 @@ func (v *verification) gather(ctx context.Context) error {
 
 const restoreDir = "restore the directory from a backup of the latest state"
 
-// gone says whether a directory of the repository is missing.
-func (v *verification) gone(name string) bool {
-	_, err := os.Stat(filepath.Join(v.r.dir, name))
+// gone says whether a file or directory of the repository is missing.
+func (v *verification) gone(name string) bool { return notThere(filepath.Join(v.r.dir, name)) }
+
+func notThere(path string) bool {
+	_, err := os.Stat(path)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
@@ -74,15 +79,18 @@ func (v *verification) broken(err error) {
 	case e.Code == protocol.CodePermissions:
 		kind = KindPermissions
 	}
-	e.Op, e.Path = "", ""
-	do := e.Hint
-	e.Hint = ""
 	v.expected[name] = true
 	if v.report.codes == nil {
 		v.report.codes = map[string]protocol.Code{}
 	}
 	v.report.codes[name] = e.Code
-	v.found(kind, true, name, e.Error(), do)
+	v.found(kind, true, name, bare(e), e.Hint)
+}
+
+// bare is an error without what a [Problem] says elsewhere: file and hint.
+func bare(e Error) string {
+	e.Op, e.Path, e.Hint = "", "", ""
+	return e.Error()
 }
 
 // gatherRoots walks the chain of roots; without its first one it goes on from the

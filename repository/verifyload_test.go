@@ -3,6 +3,7 @@ package repository
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -145,4 +146,23 @@ func TestStatusOfHalfARepository(t *testing.T) {
 			require.NotEmpty(t, st.Problems)
 		})
 	}
+}
+
+// TestPublishIntoHalfARepository: a directory that has gone is not made anew, as if
+// nothing were missing.
+func TestPublishIntoHalfARepository(t *testing.T) {
+	r := newFullRepository(t)
+	require.NoError(t, os.RemoveAll(filepath.Join(r.dir, targetsName)))
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
+	require.Contains(t, requireCode(t, err, protocol.CodeLocalIO).Hint, "backup")
+	require.NoDirExists(t, filepath.Join(r.dir, targetsName))
+}
+
+// TestVerifySaysEachThingOnce: neither path nor hint is repeated.
+func TestVerifySaysEachThingOnce(t *testing.T) {
+	r := newFullRepository(t)
+	require.NoError(t, os.Chmod(keyPath(r.dir, "root"), 0o644))
+	report := verified(t, r, VerifyOptions{})
+	require.Equal(t, 1, strings.Count(report.Err().Error(), "chmod 600"))
+	require.Equal(t, "refusing what keeps a secret and is within reach of other users", report.Problems[0].Text)
 }

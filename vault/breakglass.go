@@ -38,9 +38,11 @@ type BreakGlass struct {
 	Confirm string `json:"confirm"`
 }
 
-// Phrase is what has to be typed to confirm it.
+// Phrase is what has to be typed to confirm it: it names the target and the first 12
+// digits of the hash, however that is written.
 func (b *BreakGlass) Phrase() string {
-	return fmt.Sprintf("install %s %.12s against the policy", b.Target, strings.ToLower(b.SHA256))
+	_, digest, _ := targets.ParseHash(b.SHA256) // What is none is refused.
+	return fmt.Sprintf("install %s %.12s against the policy", b.Target, digest)
 }
 
 // maxWords bounds By and Reason in bytes.

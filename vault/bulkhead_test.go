@@ -217,16 +217,16 @@ func used() (bytes int64, goroutines int) {
 	return int64(m.HeapInuse + m.StackInuse), runtime.NumGoroutine()
 }
 
-// calls are installations on their way.
-type calls struct {
+// inFlight are installations on their way.
+type batch struct {
 	begun, ended atomic.Int64
 	group        sync.WaitGroup
 	errs         []error
 }
 
 // callAll installs all of them at the same time.
-func (w *world) callAll(ctx context.Context, v *Vault, all ...release) *calls {
-	c := &calls{errs: make([]error, len(all))}
+func (w *world) callAll(ctx context.Context, v *Vault, all ...release) *batch {
+	c := &batch{errs: make([]error, len(all))}
 	for i, r := range all {
 		c.group.Go(func() {
 			c.begun.Add(1)
@@ -238,7 +238,7 @@ func (w *world) callAll(ctx context.Context, v *Vault, all ...release) *calls {
 }
 
 // wait waits for all of them and returns how they ended.
-func (c *calls) wait() []error {
+func (c *batch) wait() []error {
 	c.group.Wait()
 	return c.errs
 }

@@ -261,11 +261,12 @@ func badPattern(p string) string {
 	case strings.HasPrefix(p, "/"):
 		return "begins with a slash, and target paths do not"
 	}
-	return ""
+	// One that matches nothing leaves its names to the next mapping.
+	return policy.PatternProblem(p)
 }
 
 func checkPlugin(id, constraint string, found *mistakes) {
-	key := "plugins[" + clip(id) + "]"
+	key := "plugins[" + visible(clip(id)) + "]"
 	publisher, name, _ := strings.Cut(id, "/")
 	if _, ok := plugin.IsPath(plugin.Path(publisher, name, "1.0.0")); !ok || strings.Contains(name, "/") {
 		found.add(key, "", "%s: a plugin is called PUBLISHER/NAME, such as acme/hello", key)

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -92,16 +93,18 @@ func TestMistakesOfCode(t *testing.T) {
 		`repository "b": repository "a" has the same metadata directory; give each a trust store of its own`: {Repositories: []Repository{
 			{Name: "a", URL: "https://a", MetadataDir: "x/../m"}, {Name: "b", URL: "https://b", MetadataDir: "m/"}}},
 
-		`mappings[0]: no paths; the path "*" stands for all`:                                 mapped(Mapping{Repositories: []string{"a"}}),
-		`mappings[0]: the path "" is empty`:                                                  mapped(Mapping{Paths: []string{""}, Repositories: []string{"a"}}),
-		`mappings[0]: the path "/a" begins with a slash, and target paths do not`:            mapped(Mapping{Paths: []string{"/a"}, Repositories: []string{"a"}}),
-		`mappings[0]: the path "\x00" has control characters`:                                mapped(Mapping{Paths: []string{"\x00"}, Repositories: []string{"a"}}),
-		`mappings[0]: the path "` + strings.Repeat("a", 64) + `…" is longer than 1024 bytes`: mapped(Mapping{Paths: []string{strings.Repeat("a", 1025)}, Repositories: []string{"a"}}),
-		`mappings[0]: no repositories`:                                                       mapped(Mapping{Paths: []string{"*"}}),
-		`mappings[0]: there is no repository "c"`:                                            mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"c"}}),
-		`mappings[0]: repository "a" is there twice`:                                         mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a", "a"}}),
-		`mappings[0]: the threshold is negative: -1`:                                         mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a"}, Threshold: -1}),
-		`mappings[0]: the threshold is 3, of 2 repositories`:                                 mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a", "b"}, Threshold: 3}),
+		`mappings[0]: no paths; the path "*" stands for all`:                                        mapped(Mapping{Repositories: []string{"a"}}),
+		`mappings[0]: the path "" is empty`:                                                         mapped(Mapping{Paths: []string{""}, Repositories: []string{"a"}}),
+		`mappings[0]: the path "/a" begins with a slash, and target paths do not`:                   mapped(Mapping{Paths: []string{"/a"}, Repositories: []string{"a"}}),
+		`mappings[0]: the path "a/" has an empty part, which no target path has`:                    mapped(Mapping{Paths: []string{"a/"}, Repositories: []string{"a"}}),
+		`mappings[0]: the path "a/**" holds "**", which like "*" matches within one part of a path`: mapped(Mapping{Paths: []string{"a/**"}, Repositories: []string{"a"}}),
+		`mappings[0]: the path "\x00" has control characters`:                                       mapped(Mapping{Paths: []string{"\x00"}, Repositories: []string{"a"}}),
+		`mappings[0]: the path "` + strings.Repeat("a", 64) + `…" is longer than 1024 bytes`:        mapped(Mapping{Paths: []string{strings.Repeat("a", 1025)}, Repositories: []string{"a"}}),
+		`mappings[0]: no repositories`:                                                              mapped(Mapping{Paths: []string{"*"}}),
+		`mappings[0]: there is no repository "c"`:                                                   mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"c"}}),
+		`mappings[0]: repository "a" is there twice`:                                                mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a", "a"}}),
+		`mappings[0]: the threshold is negative: -1`:                                                mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a"}, Threshold: -1}),
+		`mappings[0]: the threshold is 3, of 2 repositories`:                                        mapped(Mapping{Paths: []string{"*"}, Repositories: []string{"a", "b"}, Threshold: 3}),
 
 		`plugins[hello]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                              {Plugins: map[string]string{"hello": "1"}},
 		`plugins[a/b/c]: a plugin is called PUBLISHER/NAME, such as acme/hello`:                              {Plugins: map[string]string{"a/b/c": "1"}},
@@ -229,6 +232,32 @@ func TestLinesAreOfTheFile(t *testing.T) {
 	_, err := Options{File: path, EngineTimeout: -1, Repositories: []Repository{{}}, Mappings: []Mapping{{}}}.resolve(none)
 	for _, text := range texts(t, err) {
 		require.NotContains(t, text, "line")
+	}
+}
+
+// What stands in the file is shown to a person, and obeyed by no terminal.
+func TestMistakesHoldNoEscapes(t *testing.T) {
+	const one = "repositories: [{name: a, url: http://x}]\n"
+	for name, text := range map[string]string{
+		"a key":            `"\e[2J": 1`,
+		"a plugin":         `plugins: {"\e[2J\u202e": "1"}`,
+		"a plugin's range": `plugins: {"\e[2J": []}`,
+		"a mode":           `mode: "\e[2J"`,
+		"a root file":      `repositories: [{name: a, url: "http://x", root: "\e[2J"}]`,
+		"a repository":     `repositories: [{name: "\e[2J", url: "http://\e[2J"}]`,
+		"a mapping":        one + `mappings: [{paths: ["\e[2J\u202e"], repositories: ["\e[2J"]}]`,
+		"a policy":         `policy: {plugins: {"\e[2J/x": {version: "\e"}}, allow: {publishers: ["\e"]}, channels: ["\e"]}`,
+		"a duration":       `engineTimeout: "\e[2J"`,
+		"a number":         `breakerFailures: "\e[2J"`,
+		"no YAML":          "a: *\x1b[2J",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "options.yaml")
+			require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+			_, err := ReadOptions(path)
+			require.ErrorIs(t, err, hybrid.ErrUsage)
+			require.False(t, strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }), "%q", err)
+		})
 	}
 }
 

@@ -126,6 +126,8 @@ func (o *Options) merge(file *fromFile, getenv func(string) string) {
 	take(from, "refreshInterval", &o.RefreshInterval, file.RefreshInterval)
 	take(from, "maxMetadataAge", &o.MaxMetadataAge, file.MaxMetadataAge)
 	take(from, "expiryWarning", &o.ExpiryWarning, file.ExpiryWarning)
+	take(from, "auditDir", &o.AuditDir, file.AuditDir)
+	o.AuditBestEffort = o.AuditBestEffort || file.AuditBestEffort
 	o.DisableFallback = o.DisableFallback || file.DisableFallback
 }
 
@@ -217,7 +219,7 @@ func (o Options) roots() ([][]byte, []error) {
 		}
 		if err != nil {
 			found.add(fmt.Sprintf("repositories[%d].root", i), "name the root metadata file that the publisher gave you",
-				"%s: cannot read the root file %s: %v", r.label(i), r.RootFile, withoutPath(err))
+				"%s: cannot read the root file %s: %v", r.label(i), visible(r.RootFile), withoutPath(err))
 			continue
 		}
 		roots[i] = raw

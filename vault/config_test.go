@@ -107,6 +107,7 @@ func TestFullExample(t *testing.T) {
 		Mode: hybrid.ModeDual, Python: in("venv/bin/python"),
 		EngineTimeout: 45 * time.Second, BreakerFailures: 5, BreakerCoolDown: time.Minute,
 		RefreshInterval: 10 * time.Minute, MaxMetadataAge: 12 * time.Hour, ExpiryWarning: 48 * time.Hour,
+		AuditDir: in("audit"), AuditBestEffort: true,
 	}, got)
 
 	resolved, err := Options{File: path}.resolve(none)
@@ -174,6 +175,10 @@ func TestPrecedence(t *testing.T) {
 			time.Duration(-1), nil, 2 * time.Hour, 24 * time.Hour},
 		"ExpiryWarning": {func(o Options) any { return o.ExpiryWarning }, func(o *Options) { o.ExpiryWarning = 1 }, "", "expiryWarning: -1s",
 			time.Duration(1), nil, -time.Second, 24 * time.Hour},
+		"AuditDir": {func(o Options) any { return filepath.Base(o.AuditDir) }, func(o *Options) { o.AuditDir = "code" }, "", "auditDir: file",
+			"code", nil, "file", "."},
+		"AuditBestEffort": {func(o Options) any { return o.AuditBestEffort }, func(o *Options) { o.AuditBestEffort = true }, "", "auditBestEffort: true",
+			true, nil, true, false},
 		"DisableFallback": {func(o Options) any { return o.DisableFallback }, func(o *Options) { o.DisableFallback = true }, "", "allowFallback: false",
 			true, nil, true, false},
 		"Mappings": {func(o Options) any { return len(o.Mappings) },

@@ -113,7 +113,7 @@ func (d *decoder) structure(n *yaml.Node, key string, v reflect.Value) {
 func (d *decoder) mapping(n *yaml.Node, key string, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	d.pairs(n, key, func(name, value *yaml.Node) {
-		at := key + "[" + clip(name.Value) + "]"
+		at := key + "[" + visible(clip(name.Value)) + "]"
 		d.from[at] = lineNumber(name.Line)
 		elem := reflect.New(v.Type().Elem()).Elem()
 		d.decode(value, at, elem)

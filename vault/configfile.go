@@ -54,6 +54,8 @@ type fileOptions struct {
 	RefreshInterval     duration `yaml:"refreshInterval"`
 	MaxMetadataAge      duration `yaml:"maxMetadataAge"`
 	ExpiryWarning       duration `yaml:"expiryWarning"`
+	AuditDir            string   `yaml:"auditDir"`
+	AuditBestEffort     bool     `yaml:"auditBestEffort"`
 }
 
 type fileRepository struct {
@@ -206,7 +208,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 			return doc.Content[0]
 		}
 	}
-	d.found.add("", "", "%s", clip(strings.TrimPrefix(err.Error(), "yaml: ")))
+	d.found.add("", "", "%s", visible(clip(strings.TrimPrefix(err.Error(), "yaml: "))))
 	return nil
 }
 
@@ -219,6 +221,7 @@ func (raw *fileOptions) fill(f *fromFile, dir string) {
 		EngineTimeout: time.Duration(raw.EngineTimeout), BreakerFailures: raw.BreakerFailures,
 		BreakerCoolDown: time.Duration(raw.BreakerCoolDown), RefreshInterval: time.Duration(raw.RefreshInterval),
 		MaxMetadataAge: time.Duration(raw.MaxMetadataAge), ExpiryWarning: time.Duration(raw.ExpiryWarning),
+		AuditDir: below(dir, raw.AuditDir), AuditBestEffort: raw.AuditBestEffort,
 	}
 	if strings.ContainsRune(raw.PythonBin, filepath.Separator) || strings.Contains(raw.PythonBin, "/") {
 		f.Python = below(dir, raw.PythonBin) // a bare name is looked for in PATH

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
@@ -64,6 +65,9 @@ func (v *Vault) Search(ctx context.Context, query string, o ListOptions) (*Listi
 type ResolveOptions struct {
 	// Channel is "stable", or "beta" for both; "" leaves it to the policy.
 	Channel string
+	// AllowDowngrade is that of [InstallOptions]: without it no version is chosen
+	// that is older than the one installed.
+	AllowDowngrade bool
 }
 
 // Resolve returns the highest version of a plugin, "publisher/name", that a
@@ -74,7 +78,12 @@ type ResolveOptions struct {
 // If no version is left the error is of the family ErrNotFound, or ErrPolicyDenied
 // with the rule that refuses the highest one that matches.
 func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
-	p, err := v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx, v.concerned(id)) })
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	var p *Plugin
+	if err == nil {
+		p, err = v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx, v.concerned(id)) })
+	}
 	if err != nil {
 		return nil, v.fail("resolve", "", "", err)
 	}
@@ -85,7 +94,7 @@ func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOpt
 func (v *Vault) choose(
 	ctx context.Context, id, constraint string, o ResolveOptions, offered func() (*Listing, error),
 ) (*Plugin, error) {
-	matches, err := parseConstraint(constraint, o.Channel == string(plugin.Beta) || slices.Contains(v.opts.Policy.Channels, string(plugin.Beta)))
+	matches, err := v.constraint(constraint, o.Channel)
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +119,10 @@ func (v *Vault) choose(
 		if !matches(p.Version) || !inChannel(p, o.Channel) {
 			continue
 		}
-		if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
-			return nil, err
+		if p.Denied == nil { // Too few may agree on it.
+			if err := v.weigh(ctx, p, InstallOptions{AllowDowngrade: o.AllowDowngrade}); err != nil {
+				return nil, err
+			}
 		}
 		if p.Denied == nil {
 			return p, nil
@@ -145,6 +156,12 @@ func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plu
 	return e
 }
 
+// constraint returns what tells whether a version matches, for who follows a channel.
+func (v *Vault) constraint(text, channel string) (func(version string) bool, error) {
+	beta := string(plugin.Beta)
+	return parseConstraint(text, channel == beta || slices.Contains(v.opts.Policy.Channels, beta))
+}
+
 // parseConstraint returns what tells whether a version matches.
 func parseConstraint(constraint string, prereleases bool) (func(version string) bool, error) {
 	text := strings.TrimSpace(constraint)
@@ -166,7 +183,12 @@ func inChannel(p *Plugin, channel string) bool {
 }
 
 func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {
-	listing, err := v.offered(ctx, v.repos)
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	var listing *Listing
+	if err == nil {
+		listing, err = v.offered(ctx, v.repos)
+	}
 	if err != nil {
 		return nil, v.fail(op, "", "", err)
 	}
@@ -275,7 +297,9 @@ func (v *Vault) together(lists []offer) []Plugin {
 	for i := range lists {
 		byRepo[lists[i].repo] = &lists[i]
 		for name := range lists[i].infos {
-			targets[name] = true
+			if transport.CheckTargetPath(name) == nil { // No download would take it.
+				targets[name] = true
+			}
 		}
 	}
 	all := make([]Plugin, 0, len(targets))
@@ -316,12 +340,15 @@ func (v *Vault) pick(target string, lists map[*repo]*offer) *Plugin {
 				continue
 			}
 			a := &answer{repo: repo, info: info}
+			if r.threshold == 1 {
+				return merged([]*answer{a})
+			}
 			if groups = join(groups, a); first == nil {
 				first = a
 			}
-			if g := largest(groups); len(g) >= r.threshold {
-				return merged(g)
-			}
+		}
+		if g := largest(groups); first != nil && len(g) >= r.threshold {
+			return merged(g)
 		}
 		if first != nil && unmet == nil {
 			unmet = describe(first.repo.name, first.info)

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,6 +92,36 @@ func TestAListingIsWhatADownloadWouldFind(t *testing.T) {
 	require.Equal(t, []string{"two", "one"}, l.Plugins[0].Agree)
 }
 
+// All that agree have a say, also when fewer would be enough.
+func TestAListingKnowsAllThatAgree(t *testing.T) {
+	w := newWorld(t, "one", "two", "three")
+	r := tool("1.0.0")
+	w.publish("one", r)
+	w.publish("two", r)
+	withdrawn := r
+	withdrawn.yanked = "it bites"
+	w.publish("three", withdrawn)
+	v := w.vault(both(2))
+	require.Equal(t, "yanked", rule(t, w.refused(v, r, InstallOptions{}, hybrid.ErrPolicyDenied)))
+	_, err := v.Resolve(t.Context(), "acme/tool", "", ResolveOptions{})
+	require.Equal(t, "yanked", rule(t, err))
+}
+
+// What no download takes is not offered: such names may be made for terminals, or
+// for those who make paths of them.
+func TestAListingHasNoNamesThatAreNotSafe(t *testing.T) {
+	w := shelf(t)
+	for _, name := range []string{"a\x1b[2Jb", "../../etc/passwd", "/etc/passwd", "a//b", "%2e%2e/x", `a\b`} {
+		w.repos["two"].Targets.Signed["targets"].(tuftest.Map)[name] = w.repos["two"].TargetEntry([]byte("x"))
+	}
+	w.repos["two"].Publish("targets")
+	l, err := w.vault().List(t.Context(), ListOptions{Denied: true})
+	require.NoError(t, err)
+	for _, p := range l.Plugins {
+		require.True(t, strings.HasPrefix(p.Target, "plugins/") || p.Target == "data/list.txt", "%q", p.Target)
+	}
+}
+
 func TestAListingSaysWhoIsMissing(t *testing.T) {
 	w := shelf(t)
 	w.servers["one"].On("metadata/timestamp.json", tuftest.Status(500))
@@ -147,6 +178,22 @@ func TestResolve(t *testing.T) {
 	require.ErrorContains(t, err, "there is: 2.0.0-rc.1, 1.10.0")
 }
 
+// One repository alone cannot make others' users want its version.
+func TestResolveTakesWhatEnoughRepositoriesAgreeOn(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.0.0"))
+	w.publish("two", tool("1.0.0"), tool("6.6.6"))
+	v := w.vault(mappings(Mapping{Paths: []string{"*"}, Repositories: []string{"two", "one"}, Threshold: 2}))
+	p, err := v.Resolve(t.Context(), "acme/tool", "", ResolveOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "1.0.0", p.Version)
+	_, err = v.Resolve(t.Context(), "acme/tool", "^6", ResolveOptions{})
+	require.Equal(t, ruleThreshold, rule(t, err))
+	f, err := v.Lock(t.Context(), nil, map[string]string{"acme/tool": "latest"}, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{tool("1.0.0").path()}, locked(f))
+}
+
 func TestLock(t *testing.T) {
 	w := shelf(t)
 	v := w.vault(func(o *Options) { o.Plugins = map[string]string{"acme/tool": "~1.2", "initech/report": "latest"} })
@@ -183,6 +230,21 @@ func TestLock(t *testing.T) {
 	require.ErrorContains(t, err, "no version of acme/tool matches ^7")
 }
 
+// A lock file that says it wants one thing and holds another is corrected: it may
+// have been edited so that nobody sees it.
+func TestLockKeepsOnlyWhatIsWanted(t *testing.T) {
+	w := shelf(t)
+	r := tool("1.1.0")
+	f := &lockfile.File{}
+	require.NoError(t, f.Set(lockfile.Entry{Target: r.path(), Publisher: "acme", Name: "tool", Version: r.version, Wanted: "~1.2",
+		Repository: "one", Length: int64(len(r.bytes())), Hashes: map[string]string{"sha256": tuftest.SHA256(r.bytes())}}))
+	wanted := map[string]string{"acme/tool": "~1.2"}
+	require.Equal(t, []string{"acme/tool is locked for ~1.2, and 1.1.0 is not that"}, w.vault().Unlocked(f, wanted))
+	got, err := w.vault().Lock(t.Context(), f, wanted, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{tool("1.2.0").path()}, locked(got))
+}
+
 func locked(f *lockfile.File) []string {
 	var all []string
 	for _, e := range f.Entries() {
@@ -212,5 +274,9 @@ func TestSync(t *testing.T) {
 
 	w.install(v, tool("1.10.0"), InstallOptions{})
 	older, err := v.Lock(t.Context(), nil, map[string]string{"acme/tool": "1.1.0"}, LockOptions{})
-	require.Error(t, err, "older than what is installed: %v", older)
+	require.NoError(t, err, "a lock file is for other machines, too")
+	_, err = v.Sync(t.Context(), older, SyncOptions{})
+	require.Equal(t, "downgrade", rule(t, err))
+	_, err = v.Sync(t.Context(), older, SyncOptions{AllowDowngrade: true})
+	require.NoError(t, err)
 }

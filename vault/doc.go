@@ -44,8 +44,9 @@
 // [Vault.Open] hands out the bytes of an installed plugin also when metadata has
 // expired or no repository can be reached: they were verified when they were
 // installed, and are hashed again. New installations stop then, and the error and
-// the event say why. A plugin that fresh metadata withdraws, or that the policy
-// denies now, is not opened. [Opened.Executable] is what a host starts.
+// the event say why. A plugin that verified metadata withdraws, or has withdrawn
+// when it was last asked about, or that the policy denies now, is not opened.
+// [Opened.Executable] is what a host starts.
 //
 // # Errors
 //

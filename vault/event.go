@@ -55,6 +55,11 @@ const (
 	// EventRunsOn: an installed plugin was opened although its metadata cannot be
 	// verified now. Warning.
 	EventRunsOn EventCode = "runs_on"
+	// EventOpened: an installed plugin was handed out to be run. Info.
+	EventOpened EventCode = "opened"
+	// EventAudit: the audit log cannot be written; in the log itself: Count events
+	// before could not be. Critical.
+	EventAudit EventCode = "audit"
 	// EventLost: a subscriber was too slow, and Count events of less than critical
 	// severity were dropped for it. Warning.
 	EventLost EventCode = "events_lost"

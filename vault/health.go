@@ -117,12 +117,13 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 }
 
 // judgeLastError looks at the code of the last error alone: its text may name
-// local paths. What only the caller got wrong is no matter of health.
+// local paths. What only the caller got wrong, or may not have, is no matter of
+// health.
 func (r *RepositoryStatus) judgeLastError() {
 	code := r.Client.LastErrorCode
 	info, _ := code.Lookup()
 	switch {
-	case code == "" || code == protocol.CodeNoRoot || code == protocol.CodeExpectedHash:
+	case code == "" || code == protocol.CodeNoRoot || code == protocol.CodeExpectedHash || code == protocol.CodePolicyDenied:
 		return
 	case info.Class == protocol.ClassNotFound || info.Class == protocol.ClassUsage || info.Class == protocol.ClassCancelled:
 		return

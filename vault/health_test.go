@@ -83,6 +83,7 @@ func TestJudge(t *testing.T) {
 		"usage":              {last(protocol.CodeInvalidName), HealthOK, nil},
 		"cancelled":          {last(protocol.CodeTimeout), HealthOK, nil},
 		"not as expected":    {last(protocol.CodeExpectedHash), HealthOK, nil},
+		"not allowed":        {last(protocol.CodePolicyDenied), HealthOK, nil},
 		"never been reached": {func(c *hybrid.Status) { c.LastRefresh, c.LastErrorCode = time.Time{}, protocol.CodeUnreachable }, HealthDown,
 			[]string{"nothing of it has been verified yet", "the last call failed: repository not accessible"}},
 		"breaker":        {func(c *hybrid.Status) { c.Breaker.State = "half-open" }, HealthDegraded, []string{"the breaker around go-tuf is half-open"}},
@@ -280,6 +281,7 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	c.MetadataDir, c.CacheDir, c.LastError, c.LastFallback = secret, secret, secret, secret
 	c.Worker.Python, c.Worker.Source, c.Worker.Error = secret, secret, secret
 	c.MetadataURL, c.TargetsURL = "https://example.com/metadata?t=s3cret", "file://"+secret
+	c.Mirrors = []hybrid.MirrorStatus{{MetadataURL: "https://example.com/?t=s3cret", TargetsURL: "file://" + secret, State: "down", LastError: secret}}
 	c.LastErrorCode = protocol.CodePermissions
 	s := statusOf(c, nil)
 	s.Repositories[1].Reasons = []string{secret}
@@ -295,18 +297,46 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	w := askHealth(newHealthHandler(func(context.Context) (*Status, error) { return s, nil }), "GET", "/health/tuf")
 	require.NotContains(t, w.Body.String(), "s3cret")
 	require.Equal(t, secret, c.MetadataDir, "the status itself is whole")
+	require.Equal(t, secret, c.Mirrors[0].LastError)
 	require.Equal(t, secret, s.Events[0].Evidence.Path)
 
 	var got Status
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 	require.Equal(t, "https://example.com/metadata?redacted", got.Repositories[0].Client.MetadataURL)
 	require.Equal(t, "a: the last call failed: a local file or directory may not be read or written", got.Reasons[0])
-	require.Equal(t, "b: "+unreadable, got.Reasons[1])
+	require.Equal(t, "a: the mirror https://example.com/?redacted is down", got.Reasons[1])
+	require.Equal(t, "b: "+unreadable, got.Reasons[2])
 	require.Equal(t, []string{unreadable}, got.Repositories[1].Reasons)
 	require.Equal(t, []string{secret}, s.Repositories[1].Reasons)
 	require.Equal(t, "timestamp", got.Events[2].Evidence.Role)
 	require.Equal(t, "not signed by the required threshold of distinct keys", got.Events[2].Message)
 	require.Equal(t, "from closed to open", got.Events[4].Message)
+}
+
+// endsLater ends when it has been asked a number of times.
+type endsLater struct {
+	context.Context
+	left atomic.Int64
+}
+
+func (c *endsLater) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestThereIsAStatusOrAnError whenever the context ends.
+func TestThereIsAStatusOrAnError(t *testing.T) {
+	w := newWorld(t, "one")
+	v := w.vault()
+	require.NoError(t, v.Initialize(t.Context()))
+	for n := range 20 {
+		ctx := &endsLater{Context: t.Context()}
+		ctx.left.Store(int64(n))
+		s, err := v.Status(ctx)
+		require.True(t, (s != nil) != (err != nil), "%d: %v, %v", n, s, err)
+	}
 }
 
 // TestHealthSpeaksAsARepositoryDoes, where the same thing is said.

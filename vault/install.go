@@ -17,7 +17,12 @@ import (
 // fetching it, and whether the policy would allow it: [Plugin.Denied]. The error is
 // of the family ErrNotFound if no repository that answers for it lists it.
 func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, error) {
-	p, err := v.metadata(ctx, target)
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	var p *Plugin
+	if err == nil {
+		p, err = v.metadata(ctx, target)
+	}
 	if err == nil {
 		err = v.weigh(ctx, p, InstallOptions{})
 	}
@@ -47,17 +52,24 @@ func (v *Vault) metadata(ctx context.Context, target string) (*Plugin, error) {
 func (v *Vault) weigh(ctx context.Context, p *Plugin, o InstallOptions) error {
 	installed, err := v.highest(ctx, p)
 	if err == nil {
-		p.Denied = v.opts.Policy.Decide(p.candidate(installed, o))
+		v.learn(ctx, p)
+		p.Denied = p.denied(&v.opts.Policy, installed, o)
 	}
 	return err
 }
 
-// highest is the version that no other may go below, "" if there is none.
+// highest is the version that no other may go below, "" if there is none. What has
+// no manifest is held against the plugin whose path it has.
 func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
-	if p.Name == "" {
-		return "", nil
+	if p.Name != "" {
+		return v.book.Highest(ctx, p.Publisher, p.Name)
 	}
-	return v.book.Highest(ctx, p.Publisher, p.Name)
+	for publisher, name := range plugin.Identities(p.Target) {
+		if version, err := v.book.Highest(ctx, publisher, name); err != nil || version != "" {
+			return version, err
+		}
+	}
+	return "", nil
 }
 
 // VerifyAndDownloadPlugin brings a plugin that the policy allows: verified against
@@ -67,8 +79,13 @@ func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
 // Everything is decided on verified metadata before a byte is fetched: first what
 // the path alone tells, then the expected hash, then the whole policy.
 func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o InstallOptions) (*Result, error) {
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
 	i := &installation{Vault: v, target: target, options: o}
-	r, err := i.run(ctx)
+	var r *Result
+	if err == nil {
+		r, err = i.run(ctx)
+	}
 	if err != nil {
 		return nil, v.fail("download", i.repository, target, err)
 	}
@@ -128,10 +145,14 @@ func (i *installation) run(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
+	i.told(p)
+	// Nothing that is not on record is installed, unless that was asked for.
+	if err := i.trail.flush(ctx); err != nil && !i.opts.AuditBestEffort {
+		return nil, unaudited(err)
+	}
 	if err := i.record(ctx, p); err != nil {
 		return nil, err
 	}
-	i.told(p)
 	return &Result{Plugin: *p, Path: result.Path, FromCache: result.FromCache, Fallback: result.Fallback}, nil
 }
 
@@ -177,16 +198,16 @@ func (i *installation) fetch(ctx context.Context, agreed []*answer, p *Plugin) (
 	for _, a := range agreed {
 		_, o := i.grace()
 		o.Decide = func(info *hybrid.TargetInfo) error {
-			if agree(a.info, info) {
-				return nil
+			if !agree(a.info, info) {
+				return denied(ruleThreshold, "the repository "+a.repo.name+" has just signed other bytes", "ask again")
 			}
-			return denied(ruleThreshold, "the repository "+a.repo.name+" has just signed other bytes", "ask again")
+			return i.decide(ctx, describe(a.repo.name, info)) // It may have said something else meanwhile.
 		}
 		var result *hybrid.Result
 		got := i.put(ctx, a.repo, i.target, func(ctx context.Context, r *repo) *answer {
 			r2, err := r.client.VerifyAndDownloadPlugin(ctx, i.target, o)
 			result = r2
-			return &answer{err: err}
+			return &answer{info: a.info, err: err}
 		})
 		if got.err == nil {
 			return result, nil
@@ -218,7 +239,8 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 	if i.installed, err = i.highest(ctx, p); err != nil {
 		return err
 	}
-	d := i.opts.Policy.Decide(p.candidate(i.installed, i.options))
+	i.learn(ctx, p)
+	d := p.denied(&i.opts.Policy, i.installed, i.options)
 	switch {
 	case d == nil:
 		return nil
@@ -231,10 +253,14 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 
 // record notes that a plugin is installed now.
 func (i *installation) record(ctx context.Context, p *Plugin) error {
-	err := i.book.Add(ctx, records.Record{
+	r := records.Record{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
 		EntryPoint: p.EntryPoint, Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
-	}, i.options.AllowDowngrade || i.options.BreakGlass != nil)
+	}
+	if i.options.BreakGlass != nil && !i.options.AllowDowngrade {
+		return i.book.AddBeside(ctx, r) // It is for this one alone.
+	}
+	err := i.book.Add(ctx, r, i.options.AllowDowngrade)
 	if e := tuferr.As(err); e != nil && e.Code == protocol.CodeRollback {
 		// Another call has installed a newer one since this was decided.
 		return denied(ruleDowngrade, e.Msg, e.Hint)

@@ -3,12 +3,15 @@ package vault
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
@@ -83,6 +86,57 @@ func TestPolicyDecidesBeforeAnythingIsFetched(t *testing.T) {
 	require.Contains(t, w.refused(w.vault(), yanked, InstallOptions{}, hybrid.ErrPolicyDenied).Error(), "it bites")
 }
 
+// What was withdrawn is refused also where nothing else in its custom field is as it
+// should be, or is about another path.
+func TestWithdrawnWithoutAManifest(t *testing.T) {
+	w := newWorld(t, "one")
+	whole := func(edit func(custom, release map[string]any)) map[string]any {
+		release := map[string]any{"channel": "stable", "yanked": map[string]any{"reason": "it bites", "at": "2026-01-02T03:04:05Z"}}
+		custom := map[string]any{"name": "tool", "publisher": "acme", "version": "1.0.0", "description": "a tool", "release": release}
+		edit(custom, release)
+		return custom
+	}
+	for name, custom := range map[string]map[string]any{
+		"of another path":     whole(func(_, _ map[string]any) {}),
+		"without a name":      whole(func(c, _ map[string]any) { delete(c, "name") }),
+		"an unknown channel":  whole(func(_, r map[string]any) { r["channel"] = "nightly" }),
+		"without a channel":   whole(func(_, r map[string]any) { delete(r, "channel") }),
+		"an odd channel":      whole(func(_, r map[string]any) { r["channel"] = []any{1} }),
+		"without a time":      whole(func(_, r map[string]any) { r["yanked"] = map[string]any{"reason": "it bites"} }),
+		"for reasons of bits": whole(func(_, r map[string]any) { r["yanked"] = map[string]any{"reason": "\x1b[2J"} }),
+		"and that is all":     whole(func(_, r map[string]any) { r["yanked"] = true }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			const target = "data/tool.tar.gz"
+			w.repos["one"].AddTarget("targets", target, []byte("x"), custom)
+			w.repos["one"].Publish("targets")
+			_, err := w.vault().VerifyAndDownloadPlugin(t.Context(), target, InstallOptions{})
+			require.Equal(t, "yanked", rule(t, err))
+			require.NotContains(t, err.Error(), "\x1b")
+		})
+	}
+}
+
+// Who is denied is denied by what he signs, too, wherever it lies.
+func TestDeniedByAManifestOfAnotherPath(t *testing.T) {
+	w := newWorld(t, "one")
+	const target = "data/tool.tar.gz"
+	w.repos["one"].AddTarget("targets", target, []byte("x"), map[string]any{"name": "tool", "publisher": "acme", "version": "1.0.0", "description": "a tool"})
+	w.repos["one"].Publish("targets")
+	for publisher, denied := range map[string]bool{"acme": true, "initech": false} {
+		v := w.vault(func(o *Options) { o.Policy.Deny.Publishers = []string{publisher} })
+		p, err := v.PluginMetadata(t.Context(), target)
+		require.NoError(t, err)
+		require.Empty(t, p.Publisher)
+		require.Equal(t, denied, p.Denied != nil)
+		_, err = v.VerifyAndDownloadPlugin(t.Context(), target, InstallOptions{})
+		require.Equal(t, denied, err != nil)
+		if denied {
+			require.Equal(t, "deny.publishers", rule(t, err))
+		}
+	}
+}
+
 func TestNothingGoesBackUnasked(t *testing.T) {
 	w := newWorld(t, "one")
 	w.publish("one", tool("1.0.0"), tool("2.0.0"))
@@ -100,6 +154,19 @@ func TestNothingGoesBackUnasked(t *testing.T) {
 	ev := w.told(EventDowngrade)
 	require.Equal(t, []string{"2.0.0", "1.0.0"}, []string{ev.Evidence.From, ev.Evidence.To})
 	w.install(v, tool("1.0.0"), InstallOptions{})
+}
+
+// To leave the manifest out is no way around what is known of a plugin.
+func TestNothingGoesBackWithoutAManifest(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("2.0.0"))
+	old := tool("1.0.0")
+	w.repos["one"].AddTarget("targets", old.path(), old.bytes(), nil)
+	w.repos["one"].Publish("targets")
+	v := w.vault()
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	require.Equal(t, "downgrade", rule(t, w.refused(v, old, InstallOptions{}, hybrid.ErrPolicyDenied)))
+	w.install(v, old, InstallOptions{AllowDowngrade: true})
 }
 
 func glass(w *world, r release, edit ...func(*BreakGlass)) InstallOptions {
@@ -120,9 +187,12 @@ func TestBreakGlass(t *testing.T) {
 	w.publish("one", r)
 	w.publish("two", r)
 	v := w.vault(func(o *Options) { o.Policy = policy.Policy{} })
+	digest := tuftest.SHA256(r.bytes())
+	other := &BreakGlass{Target: r.path(), SHA256: "sha256:" + digest[:6] + strings.Repeat("0", 58)}
 	for name, edit := range map[string]func(*BreakGlass){
 		"another target":      func(b *BreakGlass) { b.Target = "plugins/acme/other.1.0.0.tar.gz" },
 		"another hash's word": func(b *BreakGlass) { b.Confirm = "yes" },
+		"another's word":      func(b *BreakGlass) { b.SHA256, b.Confirm = "sha256:"+digest, other.Phrase() },
 		"nobody":              func(b *BreakGlass) { b.By = " " },
 		"no reason":           func(b *BreakGlass) { b.Reason = "" },
 		"has ended":           func(b *BreakGlass) { b.Until = time.Now().Add(-time.Second) },
@@ -157,6 +227,55 @@ func TestBreakGlass(t *testing.T) {
 	w.install(alone, tool("1.2.0"), grace(90*time.Minute))
 	_, err := alone.VerifyAndDownloadPlugin(t.Context(), tool("1.2.0").path(), InstallOptions{})
 	require.ErrorIs(t, err, hybrid.ErrExpired, "nothing of it is left for others")
+}
+
+// A break-glass is for one version: it opens no way for those between it and the one
+// installed.
+func TestBreakGlassLeavesTheHighestVersion(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("1.5.0"), tool("2.0.0"))
+	v := w.vault()
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	w.install(v, tool("1.0.0"), glass(w, tool("1.0.0")))
+	require.Equal(t, "downgrade", w.told(EventBreakGlass).Evidence.Rule)
+	w.opened(v, tool("1.0.0"))
+	for _, version := range []string{"1.0.0", "1.5.0"} {
+		_, err := v.VerifyAndDownloadPlugin(t.Context(), tool(version).path(), InstallOptions{})
+		require.Equal(t, "downgrade", rule(t, err))
+	}
+}
+
+// A call that has brought a plugin and not told of it yet is part of what a shutdown
+// ends: either it fails, or its critical events are delivered.
+func TestShutdownLosesNoEventOfACall(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("1.1.0"))
+	w.install(w.vault(), tool("1.0.0"), InstallOptions{})
+	lock := flock.New(filepath.Join(w.dir, "metadata", recordsName, "installed.lock"))
+	require.NoError(t, lock.Lock())
+	defer lock.Close()
+	v := w.vault(func(o *Options) { o.Policy = policy.Policy{} })
+	failed := make(chan error, 1)
+	go func() {
+		failed <- errOf(v.VerifyAndDownloadPlugin(context.Background(), tool("1.1.0").path(), glass(w, tool("1.1.0"))))
+	}()
+	require.Eventually(t, func() bool { // It has the file and waits to record it.
+		return slices.Contains(w.servers["one"].Requests(), tool("1.1.0").file())
+	}, 10*time.Second, time.Millisecond)
+	time.Sleep(50 * time.Millisecond)
+	require.NoError(t, v.Shutdown(context.Background()))
+	select {
+	case err := <-failed:
+		require.ErrorIs(t, err, hybrid.ErrCancelled)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the vault is shut down, and the call goes on")
+	}
+	for _, err := range []error{
+		v.Initialize(t.Context()), v.RefreshMetadata(t.Context()), errOf(v.List(t.Context(), ListOptions{})),
+		errOf(v.Lock(t.Context(), nil, nil, LockOptions{})), errOf(v.Open(t.Context(), tool("1.0.0").path())),
+	} {
+		require.ErrorIs(t, err, hybrid.ErrUsage)
+	}
 }
 
 // What a break-glass does not override.

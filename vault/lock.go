@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
@@ -22,10 +23,16 @@ type LockOptions struct {
 
 // Lock returns a lock file for the plugins wanted, each a version, a range or
 // "latest" by "publisher/name"; nil stands for [Options.Plugins]. It resolves them
-// as [Vault.Resolve] does, fetches nothing and leaves old, which may be nil, as it
-// is. What is not wanted is not in the result. The error joins one for each plugin
-// that cannot be locked.
+// as [Vault.Resolve] does, but whatever is installed here: the file is for other
+// machines, too. It fetches nothing and leaves old, which may be nil, as it is. What
+// is not wanted is not in the result. The error joins one for each plugin that
+// cannot be locked.
 func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	if err != nil {
+		return nil, v.fail("lock", "", "", err)
+	}
 	if wanted == nil {
 		wanted = v.opts.Plugins
 	}
@@ -54,16 +61,20 @@ func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]
 func (v *Vault) lock(
 	ctx context.Context, old *lockfile.File, id, constraint string, offered func() (*Listing, error),
 ) (lockfile.Entry, error) {
-	if e, ok := old.Find(id); ok && e.Wanted == wantedText(constraint) {
+	matches, err := v.constraint(constraint, "")
+	if err != nil {
+		return lockfile.Entry{}, err
+	}
+	if e, ok := old.Find(id); ok && e.Wanted == wantedText(constraint) && matches(e.Version) {
 		p, err := v.metadata(ctx, e.Target)
-		if err == nil && p.Hashes["sha256"] == e.Hashes["sha256"] && v.opts.Policy.Decide(p.candidate("", InstallOptions{})) == nil {
+		if err == nil && p.Hashes["sha256"] == e.Hashes["sha256"] && p.denied(&v.opts.Policy, "", InstallOptions{}) == nil {
 			return e, nil
 		}
 		if err != nil && !errors.Is(err, errNotFound) {
 			return e, err
 		}
 	}
-	p, err := v.choose(ctx, id, constraint, ResolveOptions{}, offered)
+	p, err := v.choose(ctx, id, constraint, ResolveOptions{AllowDowngrade: true}, offered)
 	if err != nil {
 		return lockfile.Entry{}, err
 	}
@@ -83,8 +94,12 @@ func wantedText(constraint string) string {
 	return "latest"
 }
 
-// Unlocked says what is wanted and not locked, or locked and not wanted (so);
-// nil stands for [Options.Plugins]. It asks nobody.
+// Plugins returns what the application wants, a copy of what [Options.Plugins] says
+// or else the file.
+func (v *Vault) Plugins() map[string]string { return maps.Clone(v.opts.Plugins) }
+
+// Unlocked says what is wanted and not locked, or locked and not wanted (so), or
+// not what it is said to be locked for; nil stands for [Options.Plugins]. It asks nobody.
 func (v *Vault) Unlocked(f *lockfile.File, wanted map[string]string) []string {
 	if wanted == nil {
 		wanted = v.opts.Plugins
@@ -95,6 +110,8 @@ func (v *Vault) Unlocked(f *lockfile.File, wanted map[string]string) []string {
 			wrong = append(wrong, id+" is not locked")
 		} else if e.Wanted != wantedText(wanted[id]) {
 			wrong = append(wrong, id+" is locked for "+e.Wanted+", not for "+wantedText(wanted[id]))
+		} else if matches, err := v.constraint(e.Wanted, string(plugin.Beta)); err != nil || !matches(e.Version) {
+			wrong = append(wrong, id+" is locked for "+e.Wanted+", and "+e.Version+" is not that")
 		}
 	}
 	for _, e := range f.Entries() {

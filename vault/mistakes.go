@@ -3,6 +3,7 @@ package vault
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -108,4 +109,14 @@ func clip(s string) string {
 		return strings.ToValidUTF8(s[:64], "") + "…"
 	}
 	return s
+}
+
+// visible leaves out what a terminal would obey where a text is shown unquoted.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/sealed"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
 
 // Bytes are the bytes of a plugin that nobody can change any more: on Linux a
@@ -40,11 +42,18 @@ type Opened struct {
 // because it has expired, because no repository can be reached or what they serve
 // is refused, the plugin runs on, and RunsOn and an event say why. If verified
 // metadata withdraws it, lists other bytes or none, or the policy denies it, it is
-// not opened; being older than another version that is installed is no reason.
+// not opened; being older than another version that is installed is no reason. What
+// verified metadata has once taken back does not run on: whoever cuts the
+// connection would bring it back.
 //
 // The error is of the family ErrNotFound if it is not installed.
 func (v *Vault) Open(ctx context.Context, target string) (*Opened, error) {
-	o, err := v.open(ctx, target)
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	var o *Opened
+	if err == nil {
+		o, err = v.open(ctx, target)
+	}
 	if err != nil {
 		return nil, v.fail("open", "", target, err)
 	}
@@ -68,10 +77,13 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 	var runsOn error
 	switch {
 	case err == nil:
+		v.remember(ctx, rec, takenBack(p, rec, nil))
 		err = v.mayOpen(p, rec)
 		rec.EntryPoint = p.EntryPoint
 	case mayRunOn(err):
-		runsOn, err = err, nil
+		runsOn, err = err, v.mayGoOn(rec)
+	case tuferr.ClassOf(err) == protocol.ClassNotFound:
+		v.remember(ctx, rec, takenBack(nil, rec, err))
 	}
 	if err != nil {
 		return nil, err
@@ -87,6 +99,8 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 		e.Message = scrub(fmt.Sprintf("%s runs on what was verified on %s: %v", target, rec.At.UTC().Format("2006-01-02"), runsOn))
 		v.emit(e)
 	}
+	v.emit(Event{Code: EventOpened, Severity: hybrid.SeverityInfo, Repository: rec.Repository, Target: target,
+		Message: target + " was opened to be run", Evidence: Evidence{Digest: rec.Hashes["sha256"], To: rec.Version}})
 	return &Opened{bytes, rec, runsOn, v}, nil
 }
 
@@ -107,12 +121,70 @@ func mayRunOn(err error) bool {
 // mayOpen says whether verified metadata and the policy let an installed plugin be
 // opened.
 func (v *Vault) mayOpen(p *Plugin, rec records.Record) error {
-	if !agree(&hybrid.TargetInfo{Length: p.Length, Hashes: p.Hashes}, &hybrid.TargetInfo{Length: rec.Length, Hashes: rec.Hashes}) {
+	if !p.is(rec) {
 		e := tuferr.New(protocol.CodeMismatch, "the publisher signs other bytes now than were installed: %s, not %s", digestOf(p.Hashes), digestOf(rec.Hashes))
 		e.Engine, e.Hint = "host", "install it again"
 		return e
 	}
-	if d := v.opts.Policy.Decide(p.candidate("", InstallOptions{})); d != nil {
+	if d := p.denied(&v.opts.Policy, "", InstallOptions{}); d != nil {
+		return refusal(d)
+	}
+	return nil
+}
+
+// ruleTakenBack is the rule by which nothing runs on that verified metadata has
+// taken back.
+const ruleTakenBack = "taken_back"
+
+// takenBack is why verified metadata takes an installed plugin back: what it says of
+// it, or the error of asking it. "" is that it does not.
+func takenBack(p *Plugin, rec records.Record, err error) string {
+	switch {
+	case err != nil:
+		return "no repository that answers for it listed it any more"
+	case !p.is(rec):
+		return "its publisher signed other bytes"
+	case p.Yanked != nil:
+		return fmt.Sprintf("its publisher withdrew it: %.40q", p.Yanked.Reason)
+	}
+	return ""
+}
+
+// remember notes what verified metadata says of an installed plugin, for as long as
+// metadata cannot be verified.
+func (v *Vault) remember(ctx context.Context, rec records.Record, why string) {
+	if err := v.book.TakeBack(ctx, rec.Target, why); err != nil {
+		v.opts.Logger.Warn("it could not be noted whether a plugin was taken back", "target", rec.Target, "error", err)
+	}
+}
+
+// learn remembers that an installed plugin is withdrawn, whoever asked about it.
+func (v *Vault) learn(ctx context.Context, p *Plugin) {
+	if p.Yanked == nil {
+		return
+	}
+	if rec, ok, err := v.book.Find(ctx, p.Target); err == nil && ok && p.is(rec) {
+		v.remember(ctx, rec, takenBack(p, rec, nil))
+	}
+}
+
+// is says whether a record is of these bytes.
+func (p *Plugin) is(rec records.Record) bool {
+	return agree(&hybrid.TargetInfo{Length: p.Length, Hashes: p.Hashes}, &hybrid.TargetInfo{Length: rec.Length, Hashes: rec.Hashes})
+}
+
+// mayGoOn says whether an installed plugin may be opened although metadata cannot
+// be verified: by what is known of it, and by the policy, but for its channel.
+func (v *Vault) mayGoOn(rec records.Record) error {
+	if rec.TakenBack != "" {
+		return denied(ruleTakenBack, "verified metadata had taken it back: "+rec.TakenBack,
+			"see that its metadata can be verified again, or install another version")
+	}
+	d := v.opts.Policy.Decide(policy.Candidate{
+		Target: rec.Target, Publisher: rec.Publisher, Name: rec.Name, Version: rec.Version, Channel: string(plugin.Stable),
+		Length: rec.Length, SHA256: rec.Hashes["sha256"],
+	})
+	if d != nil {
 		return refusal(d)
 	}
 	return nil
@@ -126,6 +198,9 @@ func (v *Vault) seal(ctx context.Context, rec records.Record) (*Bytes, error) {
 	}
 	want := targets.Want{Length: rec.Length, Hashes: rec.Hashes}
 	path, ok := cache.Find(ctx, want)
+	if !ok && ctx.Err() != nil {
+		return nil, tuferr.Cancelled(ctx)
+	}
 	if !ok {
 		e := tuferr.New(protocol.CodeLocalIO, "the cache does not hold the installed plugin any more")
 		e.Path, e.Hint = v.opts.CacheDir, "install it again"

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
@@ -51,6 +53,18 @@ func TestOpenHandsOutWhatWasInstalled(t *testing.T) {
 	require.ErrorContains(t, err, "install it again")
 	w.install(v, tool("1.0.0"), InstallOptions{AllowDowngrade: true})
 	w.opened(v, tool("1.0.0"))
+}
+
+// That a call has ended says nothing about the cache.
+func TestOpenIsCancelled(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault()
+	r := w.install(v, tool("1.0.0"), InstallOptions{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := v.seal(ctx, records.Record{Target: r.Target, Length: r.Length, Hashes: r.Hashes})
+	require.ErrorIs(t, err, hybrid.ErrCancelled)
 }
 
 // Installed plugins go on running, new ones are not installed, and both say why.
@@ -118,8 +132,50 @@ func TestOpenObeysWhatIsVerified(t *testing.T) {
 			if edit == nil {
 				edit = func(*Options) {}
 			}
-			_, err := w.vault(edit).Open(t.Context(), tool("1.0.0").path())
+			v := w.vault(edit)
+			_, err := v.Open(t.Context(), tool("1.0.0").path())
 			require.ErrorIs(t, err, c.family)
+
+			// Nobody brings it back who has no more than the wire.
+			w.servers["one"].On("metadata/timestamp.json", tuftest.Garbage)
+			for _, v := range []*Vault{v, w.vault(edit)} {
+				_, err = v.Open(t.Context(), tool("1.0.0").path())
+				require.ErrorIs(t, err, hybrid.ErrPolicyDenied)
+			}
+		})
+	}
+}
+
+// Who has asked about a plugin knows that it is withdrawn, not only who opens it.
+// What is not withdrawn any more runs on again.
+func TestWhatWasTakenBackDoesNotRunOn(t *testing.T) {
+	for name, ask := range map[string]func(v *Vault) error{
+		"installed again": func(v *Vault) error {
+			return errOf(v.VerifyAndDownloadPlugin(t.Context(), tool("1.0.0").path(), InstallOptions{}))
+		},
+		"asked about": func(v *Vault) error { return errOf(v.PluginMetadata(t.Context(), tool("1.0.0").path())) },
+		"listed":      func(v *Vault) error { return errOf(v.List(t.Context(), ListOptions{})) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "one")
+			w.publish("one", tool("1.0.0"))
+			w.install(w.vault(), tool("1.0.0"), InstallOptions{})
+			withdrawn := tool("1.0.0")
+			withdrawn.yanked = "it bites"
+			w.publish("one", withdrawn)
+			v := w.vault()
+			_ = ask(v)
+			w.servers["one"].On("metadata/timestamp.json", tuftest.Garbage)
+			_, err := v.Open(t.Context(), withdrawn.path())
+			require.Equal(t, ruleTakenBack, rule(t, err))
+			require.ErrorContains(t, err, "it bites")
+			require.Equal(t, hybrid.SeverityCritical, w.told(EventPolicyDenied).Severity)
+
+			w.servers["one"].Heal()
+			w.publish("one", tool("1.0.0"))
+			w.opened(v, tool("1.0.0"))
+			w.servers["one"].On("metadata/timestamp.json", tuftest.Garbage)
+			require.Error(t, w.opened(v, tool("1.0.0")).RunsOn)
 		})
 	}
 }

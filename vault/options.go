@@ -77,6 +77,15 @@ type Options struct {
 	// means [DefaultExpiryWarning], negative not before it has expired.
 	ExpiryWarning time.Duration
 
+	// AuditDir is where the audit log is kept: every decision, in lines that nobody can
+	// change unnoticed; see docs/audit.md. Any number of processes may share it. Empty
+	// means the file, then none.
+	AuditDir string
+	// AuditBestEffort installs also when the audit log cannot be written, and raises a
+	// critical event; otherwise the installation is refused. It holds if code or the
+	// file says so.
+	AuditBestEffort bool
+
 	// OnSecurityEvent is called for every event, in order and never concurrently,
 	// on a goroutine of its own: it may block, and may call the vault, except
 	// Shutdown. See [Vault.Events].
@@ -128,7 +137,7 @@ type Mapping struct {
 	// Repositories are names, in order of precedence.
 	Repositories []string
 	// Threshold is how many of them must agree on length and hashes, at most all; 0
-	// means 1.
+	// means 1. The policy must allow what each of those says.
 	Threshold int
 	// Terminating ends the search when this mapping matches and does not answer.
 	Terminating bool

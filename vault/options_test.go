@@ -160,6 +160,19 @@ var effects = map[string]func(t *testing.T, w *world){
 			require.Equal(t, health, w.status(v).Health)
 		}
 	},
+	"Options.AuditDir": func(t *testing.T, w *world) {
+		w.install(w.vault(), tool("1.0.0"), InstallOptions{})
+		require.NoDirExists(t, filepath.Join(w.dir, "audit"))
+		w.install(w.vault(audited(w)), tool("1.0.0"), InstallOptions{})
+		require.Equal(t, []string{"allowed:tool.1.0.0.tar.gz"}, w.record())
+	},
+	"Options.AuditBestEffort": func(t *testing.T, w *world) {
+		blocked := func(o *Options) { o.AuditDir = put(t, t.TempDir(), "file", "") }
+		_, err := w.vaultThatCannotEnd(blocked).VerifyAndDownloadPlugin(t.Context(), tool("1.0.0").path(), InstallOptions{})
+		require.ErrorIs(t, err, hybrid.ErrLocal)
+		lax := w.vaultThatCannotEnd(blocked, func(o *Options) { o.AuditBestEffort = true })
+		w.install(lax, tool("1.0.0"), InstallOptions{})
+	},
 	"Options.OnSecurityEvent": func(t *testing.T, w *world) {
 		w.install(w.vault(func(o *Options) { o.OnSecurityEvent = nil }), tool("1.0.0"), InstallOptions{})
 		require.Empty(t, w.all())

@@ -15,9 +15,17 @@ func describe(repository string, info *hybrid.TargetInfo) *Plugin {
 		Repository: repository, Agree: []string{repository},
 		Engine: info.Engine, Versions: info.Versions, Offline: info.Offline,
 	}
+	// Withdrawn is withdrawn, whatever else cannot be read.
+	if y := plugin.ParseYanked(info.Custom); y != nil {
+		p.Yanked = &Yanked{y.Reason, y.At}
+	}
 	m, said, err := plugin.ParseCustom(info.Custom)
 	// A manifest of another plugin would lend it that one's name.
-	if err != nil || m.TargetPath() != info.Name {
+	if err != nil {
+		return p
+	}
+	if m.TargetPath() != info.Name {
+		p.claimed = m.Publisher
 		return p
 	}
 	p.Publisher, p.Name, p.Version, p.Description = m.Publisher, m.Name, m.Version, m.Description
@@ -25,9 +33,6 @@ func describe(repository string, info *hybrid.TargetInfo) *Plugin {
 	p.Channel = string(said.Channel)
 	for _, c := range said.Latest {
 		p.Latest = append(p.Latest, string(c))
-	}
-	if said.Yanked != nil {
-		p.Yanked = &Yanked{said.Yanked.Reason, said.Yanked.At}
 	}
 	return p
 }
@@ -38,12 +43,35 @@ func merged(agreed []*answer) *Plugin {
 	p := describe(agreed[0].repo.name, agreed[0].info)
 	for _, a := range agreed[1:] {
 		p.Agree = append(p.Agree, a.repo.name)
+		other := describe(a.repo.name, a.info)
 		if p.Yanked == nil {
-			p.Yanked = describe(a.repo.name, a.info).Yanked
+			p.Yanked = other.Yanked
 		}
+		p.others = append(p.others, other)
 	}
 	return p
 }
+
+// denied is the rule that refuses it, nil if it is allowed. All repositories that
+// must agree on the bytes must say of them what the policy allows: no single one
+// can call them stable, or leave out what others say.
+func (p *Plugin) denied(rules *policy.Policy, installed string, o InstallOptions) *policy.Denial {
+	for _, said := range append([]*Plugin{p}, p.others...) {
+		if said.claimed != "" && len(rules.Deny.Publishers) > 0 {
+			if d := rules.Decide(policy.Candidate{Target: p.Target, Publisher: said.claimed}); d != nil && d.Rule == ruleDenied {
+				return d
+			}
+		}
+		if d := rules.Decide(said.candidate(installed, o)); d != nil {
+			return d
+		}
+	}
+	return nil
+}
+
+// ruleDenied is the policy's rule about publishers, who may be named by a manifest of
+// another path, too.
+const ruleDenied = "deny.publishers"
 
 // candidate is what the policy decides about.
 func (p *Plugin) candidate(installed string, o InstallOptions) policy.Candidate {

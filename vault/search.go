@@ -27,8 +27,12 @@ type answer struct {
 // target and what followed failed, or nobody should be asked.
 func (a *answer) final() bool {
 	class := tuferr.ClassOf(a.err)
-	return a.err == nil || a.info != nil || class == protocol.ClassUsage || class == protocol.ClassCancelled ||
-		tuferr.CodeOf(a.err) == protocol.CodeExpectedHash
+	return a.listed() || class == protocol.ClassUsage || class == protocol.ClassCancelled
+}
+
+// listed says that verified metadata lists the target, whatever followed.
+func (a *answer) listed() bool {
+	return a.err == nil || a.info != nil || tuferr.CodeOf(a.err) == protocol.CodeExpectedHash
 }
 
 // ask asks one repository about a target.
@@ -101,7 +105,12 @@ func (v *Vault) first(ctx context.Context, r *route, target string, alone ask, f
 func (v *Vault) put(ctx context.Context, r *repo, target string, ask ask) *answer {
 	a := ask(ctx, r)
 	a.repo = r
-	r.absent.note(a.err)
+	if a.listed() {
+		// Who fails to give a file can be reached: nobody else must take its place.
+		r.absent.note(nil)
+	} else {
+		r.absent.note(a.err)
+	}
 	if !wholeCalls(a.err) {
 		v.emit(eventOf(r.name, target, a.err))
 		a.err = tuferr.Tell(a.err)
@@ -212,8 +221,12 @@ func join(groups [][]*answer, a *answer) [][]*answer {
 	return append(groups, []*answer{a})
 }
 
+// algorithms are those by which files are verified, the preferred one first. What
+// metadata says beside them nobody checks.
+var algorithms = []string{"sha256", "sha512"}
+
 // agree says whether two repositories sign the same length and hashes: every
-// algorithm that both know, and one at least.
+// algorithm that both have, and by which files are verified one at least.
 func agree(a, b *hybrid.TargetInfo) bool {
 	common := false
 	for algorithm, digest := range a.Hashes {
@@ -221,7 +234,7 @@ func agree(a, b *hybrid.TargetInfo) bool {
 			if other != digest {
 				return false
 			}
-			common = true
+			common = common || slices.Contains(algorithms, algorithm)
 		}
 	}
 	return common && a.Length == b.Length
@@ -254,13 +267,12 @@ func (v *Vault) unmet(target string, r *route, all []*answer, conflict bool) err
 // ruleThreshold is the rule by which too few repositories agree.
 const ruleThreshold = "mappings.threshold"
 
-// digestOf is the SHA-256, or whatever hash there is.
+// digestOf is the SHA-256, or another hash by which files are verified.
 func digestOf(hashes map[string]string) string {
-	if h, ok := hashes["sha256"]; ok {
-		return "sha256:" + h
-	}
-	for algorithm, h := range hashes {
-		return algorithm + ":" + h
+	for _, algorithm := range algorithms {
+		if h, ok := hashes[algorithm]; ok {
+			return algorithm + ":" + h
+		}
 	}
 	return "no hash"
 }
@@ -282,6 +294,7 @@ func (v *Vault) unanswered(target string, failed []*answer) error {
 		return slices.Index(gravity, a.Class()) - slices.Index(gravity, b.Class())
 	})
 	worst := errs[0]
+	worst.Causes = slices.Clip(worst.Causes) // Calls that share a refresh share its error.
 	for _, e := range errs[1:] {
 		// Who does not list it is no cause, where another might.
 		if e.Class() != protocol.ClassNotFound || worst.Class() == protocol.ClassNotFound {

@@ -1,9 +1,11 @@
 package vault
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,8 +56,11 @@ func TestWhoListsItHasAnswered(t *testing.T) {
 			w.publish("one", mine)
 			w.publish("two", other)
 			c.break_(w)
-			e := w.refused(w.vault(), other, c.o, c.family)
-			require.Contains(t, e.Error(), "repository one: ")
+			v := w.vault()
+			for range 2 { // Nor later, because the file could not be had.
+				e := w.refused(v, other, c.o, c.family)
+				require.Contains(t, e.Error(), "repository one: ")
+			}
 			require.NotContains(t, w.servers["two"].Requests(), other.file())
 		})
 	}
@@ -101,6 +106,28 @@ func TestABrokenRepositoryDegradesItselfOnly(t *testing.T) {
 			require.NotErrorIs(t, err, hybrid.ErrNotFound, "one might list it")
 		})
 	}
+}
+
+// Calls that wait for the same answer get the same error, and must not write in it.
+func TestErrorsAreNotShared(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	for _, s := range w.servers {
+		s.On("metadata/timestamp.json", tuftest.Status(500))
+	}
+	v := w.vault(func(o *Options) {
+		one := hybrid.Mirror{URL: o.Repositories[0].URL}
+		o.Repositories[0].Mirrors = []hybrid.Mirror{one, one}
+	})
+	var wait sync.WaitGroup
+	for range 32 {
+		wait.Go(func() {
+			_, err := v.PluginMetadata(context.Background(), tool("1.0.0").path())
+			if err == nil || strings.Count(err.Error(), "repository two: ") != 1 {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // Whoever could not be reached is not waited for again and again.
@@ -157,6 +184,62 @@ func TestRepositoriesMustAgree(t *testing.T) {
 func errOf[T any](_ T, err error) error { return err }
 
 // Those that cannot be asked do not count, and are said not to have been asked.
+// What nobody verifies files by is nothing to agree on: whoever signs other bytes
+// can copy it.
+func TestOnlyHashesThatAreVerifiedAgree(t *testing.T) {
+	w := newWorld(t, "one", "two", "three")
+	mine, other := tool("1.0.0"), tool("1.0.0")
+	other.content = "x" + string(mine.bytes()[1:])
+	w.repos["one"].TargetHashes = []string{"sha512"}
+	w.publish("one", other)
+	w.publish("two", mine)
+	for _, name := range w.names[:2] {
+		targets := w.repos[name].Targets.Signed["targets"].(tuftest.Map)
+		targets[mine.path()].(tuftest.Map)["hashes"].(tuftest.Map)["md5"] = "00112233445566778899aabbccddeeff"
+		w.repos[name].Publish("targets")
+	}
+	w.refused(w.vault(both(2)), other, InstallOptions{}, hybrid.ErrPolicyDenied)
+	w.told(EventConflict)
+}
+
+// What the policy looks at must be true for all that must agree, not only for the
+// first.
+func TestThePolicyHoldsForAllThatAgree(t *testing.T) {
+	stable := func(o *Options) { o.Policy.Channels = nil }
+	for name, c := range map[string]struct {
+		edit func(w *world, beta release)
+		by   string
+	}{
+		"the first calls it stable": {func(w *world, r release) {
+			r.channel = "stable"
+			w.publish("one", r)
+		}, "channels"},
+		"the first has no manifest": {func(w *world, r release) {
+			w.repos["one"].AddTarget("targets", r.path(), r.bytes(), nil)
+			w.repos["one"].Publish("targets")
+		}, "channels"},
+		"the first knows of no withdrawal": {func(w *world, r release) {
+			r.channel = "stable"
+			w.publish("one", r)
+			r.yanked = "it bites"
+			w.publish("two", r)
+		}, "yanked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "one", "two", "three")
+			r := tool("1.0.0")
+			r.channel = "beta"
+			w.publish("two", r)
+			c.edit(w, r)
+			v := w.vault(both(2), stable)
+			require.Equal(t, c.by, rule(t, w.refused(v, r, InstallOptions{}, hybrid.ErrPolicyDenied)))
+			p, err := v.PluginMetadata(t.Context(), r.path())
+			require.NoError(t, err)
+			require.Equal(t, c.by, p.Denied.Rule)
+		})
+	}
+}
+
 func TestWhoCannotBeAskedDoesNotAgree(t *testing.T) {
 	w := newWorld(t, "one", "two", "three")
 	for _, name := range w.names {

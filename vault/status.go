@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"slices"
+
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 )
 
 // Status tells how the vault is doing: every repository, and the latest events. It
@@ -18,8 +20,8 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 		of.Client, err = r.client.Status(ctx)
 		return err
 	})
-	if ctx.Err() != nil {
-		return nil, joined(errs)
+	if ctx.Err() != nil && len(errs) > 0 {
+		return nil, tuferr.Cancelled(ctx)
 	}
 	for _, e := range errs {
 		s.Repositories[slices.Index(v.repos, e.repo)].Reasons = []string{e.err.Error()}

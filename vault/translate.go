@@ -83,7 +83,7 @@ var byCode = map[protocol.Code]kind{
 }
 
 // grave are the rules of the policy whose denials are critical.
-var grave = map[string]bool{"yanked": true, "downgrade": true}
+var grave = map[string]bool{"yanked": true, "downgrade": true, ruleTakenBack: true}
 
 // translate makes an event of a repository's client the vault's. An event without
 // a code is none: see the table above. One of an unknown code is taken for the

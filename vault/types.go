@@ -41,6 +41,10 @@ type Plugin struct {
 	Offline  bool            `json:"offline,omitempty"`
 	// Denied is the rule by which the policy refuses it, nil if it is allowed.
 	Denied *policy.Denial `json:"denied,omitempty"`
+	// claimed is the publisher that a manifest of another path names.
+	claimed string
+	// others are what the others in Agree say of it.
+	others []*Plugin
 }
 
 // Yanked says why and when a release was withdrawn.

@@ -22,6 +22,8 @@ type Vault struct {
 	routes []route
 	events *dispatcher
 	book   *records.Book
+	calls  *calls
+	trail  *trail
 
 	// opening is held by whoever opens the cache.
 	opening sync.Mutex
@@ -36,8 +38,9 @@ func New(o Options) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{opts: o, byName: map[string]*repo{}, events: newDispatcher(o.OnSecurityEvent, o.Now, o.Logger),
+	v := &Vault{opts: o, byName: map[string]*repo{}, events: newDispatcher(o.OnSecurityEvent, o.Now, o.Logger), calls: newCalls(),
 		book: records.Open(filepath.Join(o.MetadataDir, recordsName))}
+	v.trail = newTrail(o.AuditDir, o.Now, v.auditLost)
 	for _, r := range o.Repositories {
 		made, err := v.newRepo(r)
 		if err != nil {
@@ -58,6 +61,11 @@ const recordsName = "installed"
 // cannot be initialised is degraded; the error, which joins one for each of them,
 // is returned only if there is none that can.
 func (v *Vault) Initialize(ctx context.Context) error {
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	if err != nil {
+		return v.fail("initialize", "", "", err)
+	}
 	errs := v.each(func(r *repo) error { return r.client.Initialize(ctx) })
 	v.report("", errs)
 	if len(errs) < len(v.repos) {
@@ -70,6 +78,11 @@ func (v *Vault) Initialize(ctx context.Context) error {
 // at the same time. The error joins one for each repository that could not be
 // refreshed; the others are.
 func (v *Vault) RefreshMetadata(ctx context.Context) error {
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	if err != nil {
+		return v.fail("refresh", "", "", err)
+	}
 	errs := v.each(func(r *repo) error { return r.client.Refresh(ctx) })
 	v.report("", errs)
 	return joined(errs)
@@ -137,7 +150,17 @@ func (v *Vault) named(repository string, err error) *hybrid.Error {
 func (v *Vault) emit(e Event) {
 	if e.Code != "" {
 		v.events.emit(e)
+		v.trail.add(e)
 	}
+}
+
+// begin begins a call: what it tells of is on record before it ends. See calls.
+func (v *Vault) begin(ctx context.Context) (_ context.Context, leave func(), err error) {
+	ctx, end, err := v.calls.begin(ctx)
+	return ctx, func() {
+		v.settle(ctx)
+		end()
+	}, err
 }
 
 // Events returns the events from now on, in order, until ctx ends or the vault is
@@ -150,8 +173,13 @@ func (v *Vault) Events(ctx context.Context) <-chan Event { return v.events.subsc
 // connections closed, and the events that wait are delivered. It waits for all of
 // that until ctx ends, and may be called more than once.
 func (v *Vault) Shutdown(ctx context.Context) error {
+	idle := v.calls.end()
 	errs := v.each(func(r *repo) error { return r.client.Shutdown(ctx) })
-	return errors.Join(joined(errs), v.events.close(ctx))
+	select {
+	case <-idle: // Nothing more will be told of.
+	case <-ctx.Done():
+	}
+	return errors.Join(joined(errs), v.trail.close(ctx), v.events.close(ctx))
 }
 
 // openCache returns the cache that all repositories share.

@@ -19,13 +19,20 @@ func newInit(g *global) *cobra.Command {
 	l := repository.DefaultLifetimes
 	var o repository.InitOptions
 	var algorithm string
+	var given []string
 	var plain *bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a new repository",
-		Long: `Make a new repository in --dir, which must be missing or empty, with a new
-RSA-PSS-SHA256 key of 2048 bits for each of root, targets, snapshot and
-timestamp. The lifetimes are kept for later signatures.`,
+		Long: `Make a new repository in --dir, which must be missing or empty, with new keys for
+each of root, targets, snapshot and timestamp: one, or as many as --root and
+--targets say, in DIR/keys. They are RSA-PSS-SHA256 keys of 2048 bits, unless
+--algorithm says otherwise. Kind and lifetimes are kept for later.
+
+With --key, root or targets get keys that people have made on machines of their own
+(local-tuf key new NAME --in DIRECTORY), and nobody ever holds those of all. They
+sign the first root and targets by a proposal. Until that is published, by local-tuf
+proposal publish FILE, the repository has no metadata.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pass, forget := g.passphrase(cmd)
@@ -33,10 +40,16 @@ timestamp. The lifetimes are kept for later signatures.`,
 			if *plain {
 				pass = keyfile.Plain
 			}
-			o.Lifetimes, o.Algorithm, o.Keys.Passphrase = l, keyfile.Algorithm(algorithm), pass
-			r, err := repository.Init(cmd.Context(), g.dir, o)
+			o.Lifetimes, o.Algorithm, o.Keys = l, keyfile.Algorithm(algorithm), repository.Keys{Dirs: g.keyDirs, Passphrase: pass}
+			if err := givenKeys(cmd, given, &o); err != nil {
+				return err
+			}
+			r, p, err := repository.Found(cmd.Context(), g.dir, o)
 			if err != nil {
 				return err
+			}
+			if p != nil {
+				return handProposal(cmd, g, p)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "made a repository in %s\ngive clients %s\nkeep %s secret\n", r.Dir(),
 				filepath.Join(r.Dir(), "root.json"), filepath.Join(r.Dir(), "keys"))
@@ -46,10 +59,27 @@ timestamp. The lifetimes are kept for later signatures.`,
 	f := cmd.Flags()
 	plain = plainFlag(f)
 	f.StringVar(&algorithm, "algorithm", "rsa", "kind of new keys: rsa, ed25519 or ecdsa")
-	f.Var((*quorum)(&o.Root), "root", "`M/N`: make N root keys, of which M must sign (default 1/1)")
-	f.Var((*quorum)(&o.Targets), "targets", "`M/N`: make N targets keys, of which M must sign (default 1/1)")
+	f.Var((*quorum)(&o.Root), "root", "how many root keys must sign of how many, as `M/N` (default 1/1)")
+	f.Var((*quorum)(&o.Targets), "targets", "how many targets keys must sign of how many, as `M/N` (default 1/1)")
+	f.StringArrayVar(&given, "key", nil, "file of a public key that signs for root or targets, instead of new ones, as `ROLE=PUBKEY`; once for each key of the role")
 	lifetimeFlags(f, &l)
 	return cmd
+}
+
+// givenKeys reads the flags --key.
+func givenKeys(cmd *cobra.Command, given []string, o *repository.InitOptions) error {
+	for _, v := range given {
+		role, file, _ := strings.Cut(v, "=")
+		switch {
+		case file == "" || role != "root" && role != "targets":
+			return wrongUse(cmd, fmt.Sprintf("--key %q: write it as root=PUBKEY or targets=PUBKEY", v))
+		case role == "root":
+			o.RootKeys = append(o.RootKeys, file)
+		default:
+			o.TargetsKeys = append(o.TargetsKeys, file)
+		}
+	}
+	return nil
 }
 
 // lifetimeFlags adds the flags for the lifetimes of roles.

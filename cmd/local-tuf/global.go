@@ -21,7 +21,7 @@ type global struct {
 func (g *global) flags(f *pflag.FlagSet) {
 	f.StringVar(&g.dir, "dir", "./tuf-repo", "directory of the repository")
 	f.StringArrayVar(&g.keyDirs, "keys", nil, "another `directory` of private keys, beside DIR/keys; may be repeated")
-	f.StringVar(&g.passphraseFile, "passphrase-file", "", "`file` whose first line is the passphrase of the private keys")
+	f.StringVar(&g.passphraseFile, "passphrase-file", "", "`file` whose first line is the passphrase of the private keys, spaces included")
 	f.StringVar(&g.proposal, "proposal", "", "`file` for a change that needs signatures of others (default: one in DIR/proposals)")
 }
 

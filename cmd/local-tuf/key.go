@@ -40,7 +40,9 @@ func newKeyNew(g *global) *cobra.Command {
 		Use:   "new NAME",
 		Short: "Make a key",
 		Long: `Make a key: NAME.key, which stays with you, and NAME.pub, which you give away. It
-signs for nothing before it is added to a role. No repository is needed.`,
+signs for nothing before it is added to a role. With --in no repository is needed.
+No key is made where others could read it, as on a FAT medium that is mounted for
+everybody.`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pass, forget := g.passphrase(cmd)
@@ -73,7 +75,10 @@ func newKeyList(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Say which key signs for which role, and where it is",
-		Args:  exactly(),
+		Long: `Verify the metadata and say which keys sign for each role, how many of them must,
+since when, when they are due to be replaced, and where their private halves are:
+in DIR/keys, in --keys, or not here. Keys at hand that sign for nothing come last.`,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, done, err := g.open(cmd)
 			if err != nil {
@@ -165,7 +170,10 @@ func newKeyAdd(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add ROLE PUBKEY",
 		Short: "Let one more key sign for a role",
-		Args:  exactly("ROLE", "PUBKEY"),
+		Long: `Let one more key sign for a role: the one whose public half is in the file PUBKEY.
+How many must sign stays as it is, unless --threshold says otherwise. A key that signs
+for a role of another kind is refused.`,
+		Args: exactly("ROLE", "PUBKEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changeKeys(cmd, g, repository.RoleKeys{Role: args[0], Add: args[1:], Threshold: threshold},
 				fmt.Sprintf("%s: the key in %s signs for it now", args[0], args[1]))
@@ -180,7 +188,8 @@ func newKeyRevoke(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke ROLE KEY",
 		Short: "Keep a key from signing for a role",
-		Long: `Keep a key from signing for a role, as when it is lost or stolen. Where the role
+		Long: `Keep a key from signing for a role, as when it is lost or stolen. KEY is what it is
+called, the beginning of its keyid, or a file with its public half. Where the role
 would have too few keys left, replace it instead: key rotate ROLE --old KEY. What to
 do after a theft stands in docs/operations.md.`,
 		Args: exactly("ROLE", "KEY"),

@@ -46,14 +46,24 @@ const longHelp = `local-tuf makes, signs and serves a TUF repository of plugins.
   local-tuf serve --port 8080
   local-tuf status
 
-Clients are given DIR/root.json, once and over a channel they trust. The private
-keys lie in DIR/keys, readable by their owner only, and are never served.
+DIR is what --dir names. Clients are given DIR/root.json, once and over a channel
+they trust. The private keys lie in DIR/keys, readable by their owner only, and are
+never served.
+
+Private keys are encrypted, unless --plain-keys is given where they are made. The
+passphrase, of 8 characters or more, comes from --passphrase-file (the first line,
+without its end), the environment variable RAGNOS_TUF_PASSPHRASE, or a prompt.
+
+A change that needs keys which are not at hand becomes a proposal, a file for those
+who hold them: see local-tuf proposal --help.
 
 Exit codes: 0 success, 1 a defect, 2 wrong use or input, 3 no such plugin or role,
-10 a signature is missing or does not verify, 11 out of date,
+10 a signature is missing or does not verify, 11 out of date, 12 a wrong version,
 13 metadata has expired, 14 to 16 a file is damaged, 18 a wrong trust anchor,
-33 somebody should act soon (--warn), 40 a file cannot be used, 41 disk full,
-42 permissions, 55 and 56 python-tuf is missing, 124 and 130 gave up.`
+19 a role is not listed, 20 the two engines disagree, 21 too many roles,
+33 somebody should act soon (--warn), 40 a file is missing or cannot be used,
+41 disk full, 42 permissions, 44 a root to start from cannot be used,
+55 and 56 python-tuf is missing, 124 and 130 gave up.`
 
 func newRoot() *cobra.Command {
 	var g global

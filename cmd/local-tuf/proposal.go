@@ -26,9 +26,13 @@ func handProposal(cmd *cobra.Command, g *global, p *repository.Proposal) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "nothing is changed yet: this needs signatures that the keys at hand cannot make\n\n")
+	if p.Founds() {
+		fmt.Fprintf(out, "made a repository in %s, to be founded: this needs signatures that the keys at\nhand cannot make\n\n", g.dir)
+	} else {
+		fmt.Fprintf(out, "nothing is changed yet: this needs signatures that the keys at hand cannot make\n\n")
+	}
 	printProposal(out, p)
-	printNext(out, path)
+	printNext(out, path, p)
 	return &tuferr.Error{Code: protocol.CodeUnsigned, Op: strings.TrimPrefix(cmd.CommandPath(), "local-tuf "),
 		Msg: "signatures are missing, the change waits in " + path}
 }
@@ -44,17 +48,20 @@ func keepProposal(g *global, p *repository.Proposal) (string, error) {
 	return r.KeepProposal(p)
 }
 
-func printNext(out io.Writer, path string) {
+func printNext(out io.Writer, path string, p *repository.Proposal) {
+	give, root := "and root.json, if they do not have it, on\n     a way that you trust", " --root root.json"
+	if p.Founds() {
+		give, root = "who compare the keyids with each other,\n     on another way", ""
+	}
 	fmt.Fprintf(out, `
 proposal  %s
 next
-  1. give this file to those who sign, and root.json, if they do not have it, on
-     a way that you trust
+  1. give this file to those who sign, %s
   2. each of them reads and signs it, where the key is:
-     local-tuf proposal sign %s --root root.json --keys DIRECTORY
+     local-tuf proposal sign %s%s --keys DIRECTORY
   3. publish what comes back, one file or several:
      local-tuf proposal publish FILE...
-`, path, filepath.Base(path))
+`, path, give, filepath.Base(path), root)
 }
 
 // printProposal says what changes, and who has signed.
@@ -168,6 +175,14 @@ with their owners, on another way than this file came.`,
 
 // restOn verifies a proposal from a trusted root on, or warns loudly.
 func restOn(cmd *cobra.Command, g *global, p *repository.Proposal, root string) error {
+	if p.Founds() && root == "" {
+		fmt.Fprint(cmd.ErrOrStderr(), `ATTENTION: this founds a new repository, and there is no root that it could rest
+on. Whose keys it trusts is what you sign: compare all keyids with their owners, on
+another way than this file came.
+
+`)
+		return nil
+	}
 	path := root
 	if path == "" {
 		path = filepath.Join(g.dir, "root.json")
@@ -273,7 +288,11 @@ the signatures are taken together.`,
 			if asJSON {
 				return json.NewEncoder(out).Encode(proposalJSON{st, p.Describe()})
 			}
-			fmt.Fprintf(out, "proposal of %s for the repository whose first root has the SHA-256\n%s\n\n", st.Made.Format("2006-01-02 15:04 UTC"), st.Repository)
+			of := "for the repository whose first root has the SHA-256"
+			if p.Founds() {
+				of = "to found a repository; what gets signed of its first root has the SHA-256"
+			}
+			fmt.Fprintf(out, "proposal of %s %s\n%s\n\n", st.Made.Format("2006-01-02 15:04 UTC"), of, st.Repository)
 			printProposal(out, p)
 			if st.Complete {
 				fmt.Fprintf(out, "no signature is missing\n")
@@ -308,6 +327,9 @@ the repository that has passed is refused: it must be made again.`,
 			}
 			for _, rs := range p.Status().Roles {
 				fmt.Fprintf(cmd.OutOrStdout(), "published %s version %d\n", printable(rs.Role), rs.Version)
+			}
+			if p.Founds() {
+				fmt.Fprintf(cmd.OutOrStdout(), "give clients %s\n", filepath.Join(r.Dir(), "root.json"))
 			}
 			return nil
 		},

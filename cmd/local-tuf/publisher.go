@@ -18,8 +18,10 @@ func newPublisher(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "publisher",
 		Short: "Publishers who sign their own plugins",
-		Args:  exactly(),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `Without publishers, the targets keys sign for all plugins. A publisher signs for
+plugins/NAME/* with keys of its own.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newPublisherAdd(g), newPublisherList(g))
 	return cmd

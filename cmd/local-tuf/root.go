@@ -16,7 +16,8 @@ func newRootCommand(g *global) *cobra.Command {
 		Short: "Change root metadata, signed by several people",
 		Long: `Root metadata says which keys sign for root, targets, snapshot and timestamp. It is
 changed by a proposal, which those who hold the root keys sign: as many of the old
-root's as must, and as many of the new one's.`,
+root's as must, and as many of the new one's. All but propose is as in local-tuf
+proposal.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -53,14 +54,14 @@ half. See local-tuf key list.`,
 				return err
 			}
 			printProposal(cmd.OutOrStdout(), p)
-			printNext(cmd.OutOrStdout(), args[0])
+			printNext(cmd.OutOrStdout(), args[0], p)
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&add, "add", nil, "`ROLE=PUBKEY`: let the key in the file PUBKEY sign for ROLE; may be repeated")
-	f.StringArrayVar(&remove, "remove", nil, "`ROLE=KEY`: KEY does not sign for ROLE any more; may be repeated")
-	f.StringArrayVar(&threshold, "threshold", nil, "`ROLE=N`: N keys must sign for ROLE; may be repeated")
+	f.StringArrayVar(&add, "add", nil, "file of a public key that is to sign for a role, as `ROLE=PUBKEY`; may be repeated")
+	f.StringArrayVar(&remove, "remove", nil, "key that is to sign for a role no more, as `ROLE=KEY`; may be repeated")
+	f.StringArrayVar(&threshold, "threshold", nil, "how many keys must sign for a role, as `ROLE=N`; may be repeated")
 	return cmd
 }
 

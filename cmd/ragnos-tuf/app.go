@@ -26,6 +26,7 @@ const shutdownTimeout = 5 * time.Second
 type app struct {
 	stdout, stderr io.Writer
 
+	config                           string
 	repoURL, metadataURL, targetsURL string
 	metadataDir, cacheDir            string
 	root                             string
@@ -39,9 +40,12 @@ type app struct {
 	// offline is why the repository could not be asked when the trust store
 	// answered in its place.
 	offline error
+	// waiting are events of a vault that may have to be told of at the end.
+	waiting waiting
 }
 
 func (a *app) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.config, "config", "", "configuration `FILE`: several repositories and a policy (docs/configuration.md)")
 	f.StringVar(&a.repoURL, "repo-url", "", "`URL` of the repository: metadata lies below /metadata/, plugins below /targets/")
 	f.StringVar(&a.metadataURL, "metadata-url", "", "`URL` of the metadata, if it is not below --repo-url")
 	f.StringVar(&a.targetsURL, "targets-url", "", "`URL` of the plugins, if they are not below --repo-url")
@@ -61,6 +65,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.timeout < 0 {
 		return wrongUse(cmd, "--timeout is negative")
 	}
+	if err := a.checkConfig(cmd); err != nil {
+		return err
+	}
 	if a.replaceRoot && a.root == "" && os.Getenv(hybrid.EnvRoot) == "" {
 		return wrongUse(cmd, "--replace-root needs --root FILE")
 	}
@@ -68,6 +75,29 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		var ctx context.Context
 		ctx, a.cancel = context.WithTimeout(cmd.Context(), a.timeout)
 		cmd.SetContext(ctx)
+	}
+	return nil
+}
+
+// ofOneRepository are the flags that say where one repository is and what it is
+// trusted by. A configuration says so of each.
+var ofOneRepository = []string{"repo-url", "metadata-url", "targets-url", "root", "replace-root"}
+
+func (a *app) checkConfig(cmd *cobra.Command) error {
+	if !cmd.Flags().Changed("config") {
+		return nil
+	}
+	if a.config == "" {
+		return wrongUse(cmd, "--config names no file")
+	}
+	var wrong []string
+	for _, name := range ofOneRepository {
+		if cmd.Flags().Changed(name) {
+			wrong = append(wrong, "--"+name)
+		}
+	}
+	if len(wrong) > 0 {
+		return wrongUse(cmd, "--config does not go with "+strings.Join(wrong, ", ")+": the file says that of each repository")
 	}
 	return nil
 }
@@ -117,7 +147,7 @@ func (a *app) note(e hybrid.Event) {
 	case e.Err == nil && e.Severity != hybrid.SeverityInfo:
 		var p page
 		p.line("ragnos-tuf: %s: %s", e.Severity, e.Message)
-		_, _ = io.WriteString(a.stderr, p.b.String()) // there is no other place to complain
+		a.complain(&p)
 	}
 }
 

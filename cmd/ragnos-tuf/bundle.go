@@ -67,6 +67,9 @@ must have pinned the same one, or a newer one, or the one right before it.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.oneRepository(cmd); err != nil {
+				return err
+			}
 			if output == "" {
 				return wrongUse(cmd, "-o FILE is missing")
 			}
@@ -93,6 +96,9 @@ where the output says, but download does not serve them on the strength of it.`,
   ragnos-tuf bundle import plugins.bundle --reference-time 2030-01-31T12:00:00Z`,
 		Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.oneRepository(cmd); err != nil {
+				return err
+			}
 			var opts hybrid.ImportOptions
 			if reference != "" {
 				var err error

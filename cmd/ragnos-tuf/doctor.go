@@ -49,6 +49,9 @@ that mends it below. The exit code is 0 if there is no problem, else that of the
 first one.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.oneRepository(cmd); err != nil {
+				return err
+			}
 			d := &doctor{app: a}
 			d.examine(cmd.Context())
 			if err := cmd.Context().Err(); err != nil {

@@ -16,6 +16,10 @@ work. You get the bytes the publisher signed, or an error; never anything else.
 The first --root FILE pins the trust store, so a first download needs nothing
 before it. Get the root.json of your publisher over a channel you trust.
 
+With --config FILE plugins come from several repositories, and nothing is installed
+that the policy in FILE does not allow. No such file is looked for: one that lies in
+some directory must not set a policy.
+
 Modes (--client):
   auto    go-tuf verifies; python-tuf does when go-tuf cannot (default)
   go, js  go-tuf alone
@@ -37,12 +41,14 @@ Environment, for what no flag says:
   DEBUG=tuf:*              --debug
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY  as usual
 
-Exit codes: 0 success, 2 wrong use, 3 not found, 10 to 22 refused for good,
-30 to 33 the repository, 40 to 46 this machine, 50 to 57 the engines, 124 timeout,
+Exit codes: 0 success, 2 wrong use, 3 not found, 10 to 23 refused for good,
+30 to 34 the repository, 40 to 46 this machine, 50 to 57 the engines, 124 timeout,
 130 interrupted. All of them: ragnos-tuf help exit-codes`
 
 const examples = `  ragnos-tuf --repo-url https://plugins.example.com --root root.json list
   ragnos-tuf download plugins/acme/hello.1.0.0.tar.gz -o hello.tar.gz
+  ragnos-tuf search --config plugins.yaml hello
+  ragnos-tuf sync --config plugins.yaml --frozen
   ragnos-tuf doctor`
 
 // exitCodesTopic is a topic of help and no command.
@@ -54,7 +60,8 @@ func exitCodesTopic() *cobra.Command {
 		fmt.Fprintf(&b, "  %3d  %-20s %-10s %s\n", i.Exit, i.Code, i.Class, i.Meaning)
 	}
 	b.WriteString(`
-verdict    refused for good: do not install, tell the publisher
+verdict    refused for good: do not install, tell the publisher; policy_denied is
+           your own policy's word, with the rule as error.rule
 transport  the repository could not be asked: try again later
 local      a directory, lock or trusted root of this machine is in the way
 fault      no engine could do its work: see ragnos-tuf doctor

@@ -1,6 +1,7 @@
-// Command ragnos-tuf installs plugins from a TUF repository: it verifies
-// metadata and downloads targets with go-tuf, and with python-tuf when go-tuf
-// cannot do its work.
+// Command ragnos-tuf installs plugins from TUF repositories: from one that flags
+// name, or from several under the policy of a configuration. It verifies metadata
+// and downloads targets with go-tuf, and with python-tuf when go-tuf cannot do its
+// work.
 package main
 
 import (
@@ -56,7 +57,7 @@ func newRoot(a *app) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err.Error()) })
 	a.addFlags(root.PersistentFlags())
-	root.AddCommand(newInit(a), newRefresh(a), newDownload(a), newList(a), newInfo(a), newStatus(a),
+	root.AddCommand(newInit(a), newRefresh(a), newDownload(a), newList(a), newInfo(a), newStatus(a), newSearch(a), newLock(a), newSync(a),
 		newDoctor(a), newBundle(a), newPython(a), exitCodesTopic())
 	return root
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,11 @@ func TestScripts(t *testing.T) {
 	require.NoError(t, err)
 	plugins, err := filepath.Abs("../../testdata/plugins")
 	require.NoError(t, err)
+	commands := map[string]func(*testscript.TestScript, bool, []string){
+		"code": exitCode, "serve": serve, "publish": publish, "answer": answer, "asked": asked,
+		"json": jsonFile, "empty": emptyDir,
+	}
+	maps.Copy(commands, vaultCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -56,10 +62,7 @@ func TestScripts(t *testing.T) {
 			}
 			return exec.Command("unshare", "-m", "true").Run() == nil, nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": exitCode, "serve": serve, "publish": publish, "answer": answer, "asked": asked,
-			"json": jsonFile, "empty": emptyDir,
-		},
+		Cmds: commands,
 	})
 }
 

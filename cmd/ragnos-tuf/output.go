@@ -15,6 +15,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
 
 // done is the part of every JSON object that says how it went.
@@ -99,44 +100,106 @@ func (f found) Error() string { return fmt.Sprintf("exit code %d", f.exit) }
 // hintRoot says how this command is given a root.
 const hintRoot = "give the root.json that the publisher hands out, once: ragnos-tuf init --root FILE"
 
-// fail reports an error and returns the exit code.
+// fail reports an error, or all that it joins, and returns the exit code: that of
+// the gravest.
 func (a *app) fail(err error, args []string) int {
 	var f found
 	if errors.As(err, &f) {
 		return f.exit
 	}
-	e := tuferr.As(err)
-	if e == nil {
-		e = tuferr.New(protocol.CodeInternal, "%w", err)
+	errs := single(err)
+	for i, e := range errs {
+		errs[i] = a.ours(e)
 	}
-	e = a.ours(e)
+	worst := gravest(errs)
 	// When the flags cannot be parsed, --json may stand behind the mistake.
-	if a.json || e.Code == protocol.CodeUsage && slices.Contains(args, "--json") {
+	if a.json || worst.Code == protocol.CodeUsage && slices.Contains(args, "--json") {
 		a.json = true
 		object := struct {
 			done
-			Error errorObject `json:"error"`
-		}{Error: describe(e)}
+			Error  errorObject   `json:"error"`
+			Errors []errorObject `json:"errors,omitempty"`
+		}{Error: describe(worst)}
+		if len(errs) > 1 {
+			object.Errors = describeAll(errs)
+		}
 		if a.print(object, nil) == nil {
-			return e.Code.Exit()
+			return worst.Code.Exit()
 		}
 	}
-	message, hint := split(e)
 	var p page
+	for _, e := range errs {
+		p.problem(e)
+	}
+	a.complain(&p)
+	return worst.Code.Exit()
+}
+
+// complain writes to stderr.
+func (a *app) complain(p *page) {
+	_, _ = io.WriteString(a.stderr, p.b.String()) // there is no other place to complain
+}
+
+// problem is an error for people. Mistakes in a configuration have a line each.
+func (p *page) problem(e *tuferr.Error) {
+	if e.Code == protocol.CodeUsage && len(e.Causes) > 0 {
+		whole := *e
+		whole.Causes = nil
+		p.line("ragnos-tuf: %s", whole.Error())
+		for _, c := range e.Causes {
+			p.line("  %v", c)
+		}
+		return
+	}
+	message, hint := split(e)
 	p.line("ragnos-tuf: %s", message)
 	if hint != "" {
 		p.line("hint: %s", hint)
 	}
-	_, _ = io.WriteString(a.stderr, p.b.String()) // there is no other place to complain
-	return e.Code.Exit()
+}
+
+// single returns the errors that err joins, or else itself.
+func single(err error) []*tuferr.Error {
+	if e, ok := err.(*tuferr.Error); ok {
+		return []*tuferr.Error{e}
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*tuferr.Error
+		for _, e := range j.Unwrap() {
+			all = append(all, single(e)...)
+		}
+		return all
+	}
+	e := tuferr.As(err)
+	if e == nil {
+		e = tuferr.New(protocol.CodeInternal, "%w", err)
+	}
+	return []*tuferr.Error{e}
+}
+
+// gravity orders the classes of errors, the gravest first.
+var gravity = []protocol.Class{
+	protocol.ClassVerdict, protocol.ClassFault, protocol.ClassLocal, protocol.ClassTransport,
+	protocol.ClassNotFound, protocol.ClassUsage, protocol.ClassCancelled,
+}
+
+// gravest is the first error of the gravest class. There is one at least.
+func gravest(errs []*tuferr.Error) *tuferr.Error {
+	return slices.MinFunc(errs, func(a, b *tuferr.Error) int {
+		return slices.Index(gravity, a.Class()) - slices.Index(gravity, b.Class())
+	})
 }
 
 // ours adds what only this command knows: its flags and its other commands.
 func (a *app) ours(e *tuferr.Error) *tuferr.Error {
 	o := *e
 	switch {
+	case o.Code == protocol.CodeNoRoot && a.config != "":
+		o.Hint = "name the root.json that the publisher hands out in " + a.config + ", as root of this repository"
 	case o.Code == protocol.CodeNoRoot:
 		o.Hint = hintRoot
+	case o.Code == protocol.CodePolicyDenied && ruleOf(e) == downgradeRule:
+		o.Hint = "allow it with --" + downgradeFlag
 	case o.Code == protocol.CodeBadRoot && o.Path == "":
 		o.Path = a.root
 	case o.Code == protocol.CodeMissingDependency && !strings.Contains(o.Error(), "ragnos-tuf python install"):
@@ -196,6 +259,7 @@ type errorObject struct {
 	ReceivedVersion int64          `json:"received_version,omitempty"`
 	Digest          string         `json:"digest,omitempty"`
 	Spec            string         `json:"spec,omitempty"`
+	Rule            string         `json:"rule,omitempty"`
 	Causes          []errorObject  `json:"causes,omitempty"`
 }
 
@@ -208,13 +272,29 @@ func describe(e *tuferr.Error) errorObject {
 	}
 	o.Message, o.Hint = split(e)
 	for _, cause := range e.Causes {
-		c := tuferr.As(cause)
-		if c == nil {
-			c = tuferr.New(protocol.CodeInternal, "%w", cause)
-		}
-		o.Causes = append(o.Causes, describe(c))
+		o.Causes = append(o.Causes, describeAll(single(cause))...)
 	}
+	o.Rule = ruleOf(e)
 	return o
+}
+
+func describeAll(errs []*tuferr.Error) (all []errorObject) {
+	for _, e := range errs {
+		all = append(all, describe(e))
+	}
+	return all
+}
+
+// downgradeRule is the rule of the policy that a flag lifts.
+const downgradeRule = "downgrade"
+
+// ruleOf is the rule of the policy that an error is about, "" if it is about none.
+func ruleOf(err error) string {
+	var d *policy.Denial
+	if errors.As(err, &d) {
+		return d.Rule
+	}
+	return ""
 }
 
 // size is a number of bytes for people.

@@ -38,3 +38,15 @@ func TestWords(t *testing.T) {
 		require.Equal(t, want, debugWanted(s), s)
 	}
 }
+
+// Of several errors none is hidden, and the gravest decides.
+func TestGravest(t *testing.T) {
+	refused, away := tuferr.New(protocol.CodeUnsigned, "no"), tuferr.New(protocol.CodeUnreachable, "away")
+	joined := errors.Join(tuferr.New(protocol.CodeCancelled, "stopped"), errors.Join(away, refused), errors.New("foreign"))
+	all := single(joined)
+	require.Len(t, all, 4)
+	require.Equal(t, refused, gravest(all))
+	require.Equal(t, protocol.CodeInternal, all[3].Code)
+	withCauses := &tuferr.Error{Code: protocol.CodeEnginesFailed, Causes: []error{away, refused}}
+	require.Equal(t, []*tuferr.Error{withCauses}, single(withCauses))
+}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -19,10 +20,10 @@ import (
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
-// plugin is the target of the test repository, and how long it is.
+// helloPath is the target of the test repository, and how long it is.
 const (
-	plugin     = "plugins/acme/hello.1.0.0.tar.gz"
-	pluginSize = 1 << 20
+	helloPath = "plugins/acme/hello.1.0.0.tar.gz"
+	helloSize = 1 << 20
 )
 
 // servers holds the server of each running script.
@@ -50,8 +51,8 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	repo := tuftest.NewRepo(tuftest.Config{})
-	content := bytes.Repeat([]byte("0123456789abcdef"), pluginSize/16)
-	repo.AddTarget("targets", plugin, content, map[string]any{"description": "says hello \u202e\u0007"})
+	content := bytes.Repeat([]byte("0123456789abcdef"), helloSize/16)
+	repo.AddTarget("targets", helloPath, content, map[string]any{"description": "says hello \u202e\u0007"})
 	repo.Publish("targets")
 	s := &testServer{repo, tuftest.NewServer(repo)}
 	servers.Store(ts, s)
@@ -59,7 +60,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 		servers.Delete(ts)
 		s.http.Close()
 	})
-	announce(ts, s.http.URL, repo.RootBytes(1), plugin, tuftest.SHA256(content))
+	announce(ts, s.http.URL, repo.RootBytes(1), helloPath, tuftest.SHA256(content))
 	ts.Check(os.WriteFile(ts.MkAbs("plugin"), content, 0o600))
 }
 
@@ -101,6 +102,9 @@ func publish(ts *testscript.TestScript, _ bool, args []string) {
 	case "expired":
 		repo.Timestamp.Signed["expires"] = "2020-01-01T00:00:00Z"
 		repo.Publish()
+	case "just-expired":
+		repo.Timestamp.Signed["expires"] = time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+		repo.Publish()
 	case "rollback":
 		repo.Timestamp.SetVersion(1)
 		repo.Store(repo.Timestamp)
@@ -119,7 +123,7 @@ func answer(ts *testscript.TestScript, _ bool, args []string) {
 	marker := ts.MkAbs("stalled")
 	replies := map[string]tuftest.Reply{
 		"html": tuftest.HTML, "404": tuftest.Status(404), "silence": tuftest.Silence,
-		"garbage": tuftest.Garbage, "truncated": tuftest.Truncated, "endless": tuftest.Endless,
+		"garbage": tuftest.Garbage, "truncated": tuftest.Truncated, "endless": tuftest.Endless, "itself": nil,
 		"stall": func(x *tuftest.Exchange) { stall(x, marker) },
 	}
 	reply, ok := replies[args[1]]
@@ -159,7 +163,7 @@ func asked(ts *testscript.TestScript, neg bool, args []string) {
 
 // jsonFile checks that a file, or stdout, is exactly one JSON object on one
 // line, and that fields have these values: json FILE PATH=VALUE...; a path is
-// error.code, and VALUE * means that it is there.
+// error.code or plugins.0.name, and VALUE * means that it is there.
 func jsonFile(ts *testscript.TestScript, _ bool, args []string) {
 	text := ts.ReadFile(args[0])
 	if strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n") {
@@ -171,8 +175,17 @@ func jsonFile(ts *testscript.TestScript, _ bool, args []string) {
 		path, value, _ := strings.Cut(want, "=")
 		var at any = object
 		for part := range strings.SplitSeq(path, ".") {
-			m, _ := at.(map[string]any)
-			at = m[part]
+			switch in := at.(type) {
+			case map[string]any:
+				at = in[part]
+			case []any:
+				i, err := strconv.Atoi(part)
+				if at = nil; err == nil && i < len(in) {
+					at = in[i]
+				}
+			default:
+				at = nil
+			}
 		}
 		var wanted any
 		if json.Unmarshal([]byte(value), &wanted) != nil {

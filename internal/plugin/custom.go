@@ -83,6 +83,30 @@ func ParseCustom(custom []byte) (*Manifest, Release, error) {
 	return m, r, nil
 }
 
+// ParseYanked reads whether a release was withdrawn, whatever the rest of the custom
+// field is like: nil if it was not. A reason that is not fit to be shown is left out.
+func ParseYanked(custom []byte) *Yanked {
+	if len(custom) > maxCustom {
+		return nil
+	}
+	var said struct {
+		Release struct {
+			Yanked json.RawMessage `json:"yanked"`
+		} `json:"release"`
+	}
+	_ = json.Unmarshal(custom, &said) // The rest may be anything.
+	switch string(said.Release.Yanked) {
+	case "", "null", "false":
+		return nil
+	}
+	var y yankedJSON
+	_ = json.Unmarshal(said.Release.Yanked, &y)
+	if isText(y.Reason) != "" {
+		y.Reason = ""
+	}
+	return &Yanked{y.Reason, y.At.UTC().Truncate(time.Second)}
+}
+
 func parseRelease(data []byte) (Release, error) {
 	var said *releaseJSON
 	if err := strict.Unmarshal(data, &said); err != nil || said == nil {

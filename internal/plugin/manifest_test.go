@@ -258,3 +258,22 @@ func TestPaths(t *testing.T) {
 		require.Equal(t, publisher != "", ok, "%.80q", path)
 	}
 }
+
+func TestIdentities(t *testing.T) {
+	for path, want := range map[string][]string{
+		"plugins/acme/a.1.0.0.tar.gz":           {"acme/a"},
+		"plugins/acme/a.b.1.0.0-rc.1.tar.gz":    {"acme/a.b"},
+		"plugins/acme/a.1.0.0-b.2.0.0.tar.gz":   {"acme/a", "acme/a.1.0.0-b"},
+		"plugins/acme/sub/a.1.0.0.tar.gz":       nil,
+		"plugins/acme/a.tar.gz":                 nil,
+		"plugins/ACME/a.1.0.0.tar.gz":           nil,
+		"other/plugins/acme/a.1.0.0.tar.gz":     nil,
+		"plugins/acme/a.1.0.0-b.2.0.0.tar.gz.x": nil,
+	} {
+		var got []string
+		for publisher, name := range Identities(path) {
+			got = append(got, publisher+"/"+name)
+		}
+		require.Equal(t, want, got, path)
+	}
+}

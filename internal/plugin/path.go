@@ -1,6 +1,9 @@
 package plugin
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 const suffix = ".tar.gz"
 
@@ -12,21 +15,28 @@ func Path(publisher, name, version string) string {
 // IsPath tells whether path is one that [Path] makes of valid names, and whose
 // plugin it is.
 func IsPath(path string) (publisher string, ok bool) {
-	rest, ok := strings.CutPrefix(path, "plugins/")
-	if !ok {
-		return "", false
-	}
-	publisher, file, _ := strings.Cut(rest, "/")
-	base, ok := strings.CutSuffix(file, suffix)
-	if !ok || isPublisher(publisher) != "" {
-		return "", false
-	}
-	for i := range len(base) {
-		if base[i] == '.' && isName(base[:i]) == "" && isVersion(base[i+1:]) == "" {
-			return publisher, true
-		}
+	for publisher := range Identities(path) {
+		return publisher, true
 	}
 	return "", false
+}
+
+// Identities returns of which publisher and name path may be a version. It is nearly
+// always one: acme/a.1.0.0-b 2.0.0 and acme/a 1.0.0-b.2.0.0 have the same path.
+func Identities(path string) iter.Seq2[string, string] {
+	return func(yield func(publisher, name string) bool) {
+		rest, ok := strings.CutPrefix(path, "plugins/")
+		publisher, file, _ := strings.Cut(rest, "/")
+		base, isArchive := strings.CutSuffix(file, suffix)
+		if !ok || !isArchive || isPublisher(publisher) != "" {
+			return
+		}
+		for i := range len(base) {
+			if base[i] == '.' && isName(base[:i]) == "" && isVersion(base[i+1:]) == "" && !yield(publisher, base[:i]) {
+				return
+			}
+		}
+	}
 }
 
 // CheckIdentity tells whether the three are such that [Path] of them is the path

@@ -66,12 +66,15 @@ type Record struct {
 	Repository string `json:"repository"`
 	// At is when it was first installed so, in UTC and whole seconds.
 	At time.Time `json:"at"`
+	// TakenBack is why verified metadata took it back since, "" if it has not.
+	TakenBack string `json:"taken_back,omitempty"`
 }
 
 // same tells whether two records differ in nothing but the time.
 func (r Record) same(o Record) bool {
 	return maps.Equal(r.Hashes, o.Hashes) && r.Target == o.Target && r.Publisher == o.Publisher && r.Name == o.Name &&
-		r.Version == o.Version && r.EntryPoint == o.EntryPoint && r.Length == o.Length && r.Repository == o.Repository
+		r.Version == o.Version && r.EntryPoint == o.EntryPoint && r.Length == o.Length && r.Repository == o.Repository &&
+		r.TakenBack == o.TakenBack
 }
 
 // own returns a copy that shares no memory.
@@ -122,6 +125,21 @@ func (b *Book) Path() string { return filepath.Join(b.dir, FileName) }
 // Other errors: usage and invalid_name for a record that cannot be, locked when the
 // deadline of ctx passed while another process held the lock, disk_full, permissions.
 func (b *Book) Add(ctx context.Context, r Record, lower bool) error {
+	return b.add(ctx, r, func(c *content, r Record) (bool, error) { return c.add(r, lower) })
+}
+
+// AddBeside is Add for an exception: it refuses no version, and a lower one does not
+// become the highest, so that nothing else may follow it.
+func (b *Book) AddBeside(ctx context.Context, r Record) error {
+	return b.add(ctx, r, func(c *content, r Record) (bool, error) {
+		if highest, ok := c.highest[id{r.Publisher, r.Name}]; ok && plugin.Compare(r.Version, highest) < 0 {
+			return c.put(r), nil
+		}
+		return c.add(r, false)
+	})
+}
+
+func (b *Book) add(ctx context.Context, r Record, put func(*content, Record) (changed bool, err error)) error {
 	r = r.own()
 	if r.At.IsZero() {
 		r.At = time.Now()
@@ -130,7 +148,7 @@ func (b *Book) Add(ctx context.Context, r Record, lower bool) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	add := func(c *content) (bool, error) { return c.add(r, lower) }
+	add := func(c *content) (bool, error) { return put(c, r) }
 	c, err := b.look(ctx)
 	if err != nil {
 		return err
@@ -157,6 +175,29 @@ func (b *Book) Remove(ctx context.Context, target string) (removed bool, err err
 		return removed, nil
 	})
 	return removed && err == nil, err
+}
+
+// TakeBack notes why verified metadata has taken an installed target back; "" notes
+// that it has not. It does nothing if it is not installed. Errors are those of
+// [Book.Add].
+func (b *Book) TakeBack(ctx context.Context, target, why string) error {
+	note := func(c *content) (bool, error) {
+		r, ok := c.installed[target]
+		if !ok || r.TakenBack == why {
+			return false, nil
+		}
+		r.TakenBack = why
+		c.installed[target] = r
+		return true, r.Check()
+	}
+	c, err := b.look(ctx)
+	if err != nil {
+		return err
+	}
+	if changed, err := note(c.clone()); err != nil || !changed {
+		return err
+	}
+	return b.change(ctx, note)
 }
 
 // Find returns the record of a target, and whether there is one.
@@ -288,10 +329,16 @@ func (c *content) add(r Record, lower bool) (changed bool, err error) {
 			c.highest[who], changed = r.Version, true
 		}
 	}
-	if old, ok := c.installed[r.Target]; !ok || !r.same(old) {
-		c.installed[r.Target], changed = r, true
+	return c.put(r) || changed, nil
+}
+
+// put notes a record, and no mark.
+func (c *content) put(r Record) (changed bool) {
+	old, ok := c.installed[r.Target]
+	if changed = !ok || !r.same(old); changed {
+		c.installed[r.Target] = r
 	}
-	return changed, nil
+	return changed
 }
 
 func older(r Record, highest string) error {

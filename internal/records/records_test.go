@@ -68,6 +68,32 @@ func TestAddAndFind(t *testing.T) {
 	require.Equal(t, one, got)
 }
 
+func TestTakeBack(t *testing.T) {
+	b := Open(newDir(t))
+	require.NoError(t, b.TakeBack(background, "x", "it bites"))
+	require.NoDirExists(t, b.dir, "what is not installed is not noted")
+	one, two := hello("hello", "1.0.0"), hello("hello", "1.1.0")
+	add(t, b, one, two)
+	why := func(b *Book) string {
+		t.Helper()
+		got, ok, err := b.Find(background, one.Target)
+		require.NoError(t, err)
+		require.True(t, ok)
+		return got.TakenBack
+	}
+	require.NoError(t, b.TakeBack(background, one.Target, "it bites"))
+	require.Equal(t, "it bites", why(Open(b.dir)))
+	require.Equal(t, "1.1.0", highest(t, b, "hello"))
+	for _, bad := range []string{"a\nb", strings.Repeat("x", 501)} {
+		require.Equal(t, protocol.CodeUsage, tuferr.CodeOf(b.TakeBack(background, one.Target, bad)))
+	}
+	require.NoError(t, b.TakeBack(background, one.Target, ""))
+	require.Empty(t, why(b))
+	require.NoError(t, b.TakeBack(background, one.Target, "it bites"))
+	require.NoError(t, b.Add(background, one, true), "installed again")
+	require.Empty(t, why(b))
+}
+
 func TestMarks(t *testing.T) {
 	b := Open(newDir(t))
 	add(t, b, hello("hello", "1.2.0"), hello("hello", "1.10.0-rc.1"), hello("hello", "1.10.0"))
@@ -97,6 +123,17 @@ func TestMarks(t *testing.T) {
 	requireCode(t, b.Add(background, hello("hello", "1.2.0"), false), protocol.CodeRollback)
 	require.Equal(t, "1.3.0", highest(t, b, "hello"), "the mark stays")
 	add(t, b, hello("other", "0.1.0"))
+}
+
+func TestAddBeside(t *testing.T) {
+	b := Open(newDir(t))
+	require.NoError(t, b.AddBeside(background, hello("hello", "1.0.0")))
+	require.Equal(t, "1.0.0", highest(t, b, "hello"))
+	require.NoError(t, b.AddBeside(background, hello("hello", "2.0.0")))
+	require.NoError(t, b.AddBeside(background, hello("hello", "1.1.0")))
+	require.Equal(t, "2.0.0", highest(t, Open(b.dir), "hello"))
+	require.Len(t, list(t, b), 3)
+	requireCode(t, b.Add(background, hello("hello", "1.2.0"), false), protocol.CodeRollback)
 }
 
 // What is noted already is not written again: it costs a stat.

@@ -26,6 +26,7 @@ const (
 	maxTarget     = 1024 // bytes
 	maxRepository = 64   // characters
 	maxHashes     = 8
+	maxWhy        = 500 // characters
 	maxSafe       = 1<<53 - 1
 )
 
@@ -62,6 +63,8 @@ func (r Record) problem() string {
 		return "the repository has no printable name"
 	case r.At.Year() < 0 || r.At.Year() > 9999:
 		return "the time is out of range"
+	case r.TakenBack != "" && !printable(r.TakenBack, maxWhy):
+		return "why it was taken back is too long, or not printable"
 	}
 	if why := badHashes(r.Hashes); why != "" {
 		return why

@@ -56,7 +56,7 @@ func (c *checker) match(field string, m Match) {
 		}
 	}
 	for i, s := range m.Names {
-		if problem := patternProblem(s); problem != "" {
+		if problem := PatternProblem(s); problem != "" {
 			c.add(fmt.Sprintf("%s.names[%d]", field, i), s, problem,
 				`write a pattern of target paths such as "plugins/acme/*", or "*" alone for all`)
 		}

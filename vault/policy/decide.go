@@ -80,7 +80,7 @@ func denyPublishers(p *Policy, c *Candidate) *Denial {
 func denyNames(p *Policy, c *Candidate) *Denial {
 	const name = "deny.names"
 	for _, entry := range p.Deny.Names {
-		if problem := patternProblem(entry); problem != "" {
+		if problem := PatternProblem(entry); problem != "" {
 			return unreadable(name, entry, problem)
 		}
 	}

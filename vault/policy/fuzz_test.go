@@ -92,7 +92,7 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 		p := Policy{Allow: Match{[]string{publisher}, []string{name}}, Plugins: map[string]Rule{key: {Version: version, SHA256: []string{hash}}}}
-		inSet := patternProblem(name) == "has a set that goes backwards and matches nothing"
+		inSet := PatternProblem(name) == "has a set that goes backwards and matches nothing"
 		require.Equal(t, len(p.Check()) == 0, bySchema(t, schema, p) == nil && !inSet, "%v", p.Check())
 		p = Policy{Plugins: map[string]Rule{"acme/hello": {MinVersion: oldest}}}
 		require.Equal(t, len(p.Check()) == 0, bySchema(t, schema, p) == nil, "%v", p.Check())

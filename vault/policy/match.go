@@ -27,10 +27,10 @@ var (
 	rangeInSet  = regexp.MustCompile(`.-.`)
 )
 
-// patternProblem says why a pattern of target paths cannot mean what it says, or "".
+// PatternProblem says why a pattern of target paths cannot mean what it says, or "".
 // Some of these [delegation.Match] would read as plain characters: a rule that
 // denies would deny nothing.
-func patternProblem(s string) string {
+func PatternProblem(s string) string {
 	switch {
 	case s == "":
 		return "is empty"

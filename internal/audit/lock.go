@@ -1,0 +1,91 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/ragnos-labs/vault-tuf/internal/diskfile"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+// lockPoll is how often a waiting process asks for the lock, which is held for
+// milliseconds.
+const lockPoll = time.Millisecond
+
+// makeDir makes the directory, which is on the disk when it returns.
+func makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return diskfile.Error("make the directory", dir, err)
+	}
+	return diskfile.Error("sync", filepath.Dir(dir), diskfile.SyncDir(filepath.Dir(dir)))
+}
+
+// takeTurn makes this goroutine the only one of this Log that writes.
+func (l *Log) takeTurn(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return l.stillLocked(ctx)
+	}
+}
+
+func (l *Log) endTurn() { <-l.turn }
+
+// flock takes the kernel's lock. The kernel releases it when the process dies, so it
+// is never stolen.
+func (l *Log) flock(ctx context.Context) (*flock.Flock, error) {
+	path := filepath.Join(l.dir, lockName)
+	for {
+		f := flock.New(path, flock.SetPermissions(fileMode))
+		ok, err := f.TryLockContext(ctx, lockPoll)
+		if ctx.Err() != nil && !ok {
+			return nil, l.stillLocked(ctx)
+		}
+		if err != nil {
+			return nil, diskfile.Error("lock", path, err)
+		}
+		// A lock file that somebody deleted locks out nobody else.
+		mine, err1 := f.Stat()
+		now, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(mine, now) {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, diskfile.Error("unlock", path, err)
+		}
+	}
+}
+
+// locked runs f while no other goroutine or process writes to the log.
+func (l *Log) locked(ctx context.Context, f func() error) error {
+	if err := l.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer l.endTurn()
+	lock, err := l.flock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }() // closing the file releases the lock in any case
+	return f()
+}
+
+func (l *Log) stillLocked(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return tuferr.Cancelled(ctx)
+	}
+	e := tuferr.New(protocol.CodeLocked, "waited for the lock of the audit log: %w", ctx.Err())
+	e.Path = filepath.Join(l.dir, lockName)
+	e.Hint = "another process writes to this log; the lock goes with it, so do not delete the file"
+	return e
+}

@@ -1,0 +1,176 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/audit"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
+)
+
+const (
+	// maxUnwritten is how many events wait for an audit log that cannot be written;
+	// beyond it the oldest are only counted.
+	maxUnwritten = 1024
+	// settleTime bounds what the end of a call waits for the audit log.
+	settleTime = 5 * time.Second
+)
+
+// entry is what the audit log keeps of an event: no text, which may hold what is
+// this user's business, and no local path.
+type entry struct {
+	Code       EventCode       `json:"code"`
+	Severity   hybrid.Severity `json:"severity"`
+	Repository string          `json:"repository,omitempty"`
+	Target     string          `json:"target,omitempty"`
+	Evidence   Evidence        `json:"evidence,omitzero"`
+	// Count is how many events before this one could not be written.
+	Count int `json:"count,omitempty"`
+}
+
+// trail writes the events of a vault to its audit log, in order. What could not be
+// written is tried again with what comes next. The nil trail writes nothing.
+type trail struct {
+	dir string
+	now func() time.Time
+	// lost is told when the log cannot be written.
+	lost func(error)
+	// turn is held by whoever writes; log is nil until somebody has.
+	turn chan struct{}
+	log  *audit.Log
+
+	mu      sync.Mutex
+	waiting []any
+	// skipped counts what was dropped, added and written what there was.
+	skipped, added, written int
+}
+
+func newTrail(dir string, now func() time.Time, lost func(error)) *trail {
+	if dir == "" {
+		return nil
+	}
+	return &trail{dir: dir, now: now, lost: lost, turn: make(chan struct{}, 1)}
+}
+
+// add queues an event.
+func (t *trail) add(e Event) {
+	if t == nil {
+		return
+	}
+	x := entry{Code: e.Code, Severity: e.Severity, Repository: e.Repository, Target: e.Target, Evidence: e.Evidence}
+	x.Evidence.Path = ""
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.added++
+	if t.waiting = append(t.waiting, x); len(t.waiting) > maxUnwritten {
+		t.waiting, t.skipped = t.waiting[1:], t.skipped+1
+	}
+}
+
+// flush returns when everything that was added before is on the disk. Callers at the
+// same time share the wait.
+func (t *trail) flush(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	upTo := t.added
+	done := t.written >= upTo
+	t.mu.Unlock()
+	if done {
+		return nil
+	}
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return tuferr.Cancelled(ctx)
+	}
+	events, last, skipped := t.take()
+	if len(events) == 0 {
+		return nil // Whoever had the turn before has written them.
+	}
+	if err := t.write(ctx, events); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.written, t.skipped = last, t.skipped-skipped
+	since := min(t.added-last, len(t.waiting))
+	t.waiting = slices.Clone(t.waiting[len(t.waiting)-since:])
+	return nil
+}
+
+// take returns what waits, the number of the last of it, and how many were dropped.
+func (t *trail) take() (events []any, last, skipped int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.skipped > 0 {
+		events = append(events, entry{Code: EventAudit, Severity: hybrid.SeverityCritical, Count: t.skipped})
+	}
+	return append(events, t.waiting...), t.added, t.skipped
+}
+
+func (t *trail) write(ctx context.Context, events []any) error {
+	if t.log == nil {
+		var err error
+		if t.log, err = audit.Open(t.dir, audit.Options{Now: t.now, OnCheckpointError: t.lost}); err != nil {
+			return err
+		}
+	}
+	return t.log.Append(ctx, events...)
+}
+
+// close writes what waits, signs a checkpoint and ends the log.
+func (t *trail) close(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
+	err := t.flush(ctx)
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return tuferr.Cancelled(ctx)
+	}
+	if t.log == nil {
+		return err
+	}
+	if cerr := t.log.Close(ctx); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// unaudited is the error of an installation that could not be put on record.
+func unaudited(err error) error {
+	e := tuferr.As(err)
+	if e == nil {
+		e = tuferr.New(protocol.CodeLocalIO, "%w", err)
+	}
+	copied := *e
+	copied.Msg = "the audit log cannot be written, and nothing is installed without it: " + e.Msg
+	return &copied
+}
+
+// auditLost raises the event of an audit log that cannot be written. It does not go
+// there.
+func (v *Vault) auditLost(err error) {
+	e := Event{Code: EventAudit, Severity: hybrid.SeverityCritical, Message: scrub(fmt.Sprintf("the audit log cannot be written: %v", err))}
+	e.rest(err)
+	v.events.emit(e)
+}
+
+// settle puts on record what a call has told of, whatever became of it.
+func (v *Vault) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	if err := v.trail.flush(ctx); err != nil {
+		v.auditLost(err)
+	}
+}

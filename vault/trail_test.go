@@ -1,0 +1,158 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/audit"
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+)
+
+func audited(w *world) func(*Options) {
+	return func(o *Options) { o.AuditDir = filepath.Join(w.dir, "audit") }
+}
+
+// record reads the audit log, which must be sound, and tells it as code:target.
+func (w *world) record() []string {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, "audit")
+	report, err := audit.Verify(w.t.Context(), dir, audit.VerifyOptions{})
+	require.NoError(w.t, err)
+	require.True(w.t, report.OK(), "%+v", report.Problems)
+	var all []string
+	for e, err := range audit.Entries(w.t.Context(), dir) {
+		require.NoError(w.t, err)
+		var x entry
+		require.NoError(w.t, json.Unmarshal(e.Event, &x))
+		all = append(all, string(x.Code)+":"+filepath.Base(x.Target))
+	}
+	return all
+}
+
+func TestEveryDecisionIsOnRecord(t *testing.T) {
+	w := newWorld(t, "one")
+	yanked := tool("1.1.0")
+	yanked.yanked = "it bites"
+	w.publish("one", tool("1.0.0"), tool("2.0.0"), yanked)
+	v := w.vault(audited(w), func(o *Options) { o.Repositories[0].HTTP.BearerToken = "s3cret" })
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	w.refused(v, yanked, InstallOptions{}, hybrid.ErrPolicyDenied)
+	w.refused(v, tool("9.0.0"), InstallOptions{}, hybrid.ErrNotFound)
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	w.opened(v, tool("1.0.0"))
+	w.install(v, tool("1.0.0"), InstallOptions{AllowDowngrade: true})
+	w.install(v, yanked, glass(w, yanked))
+	w.repos["one"].PublishRoot()
+	w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1)
+	w.repos["one"].Publish("targets")
+	_, err := v.VerifyAndDownloadPlugin(t.Context(), tool("2.0.0").path(), InstallOptions{})
+	require.ErrorIs(t, err, hybrid.ErrUnsigned)
+	got := w.record()
+	require.Equal(t, []string{"allowed:tool.1.0.0.tar.gz", "policy_denied:tool.1.1.0.tar.gz", "not_found:tool.9.0.0.tar.gz",
+		"allowed:tool.2.0.0.tar.gz", "opened:tool.1.0.0.tar.gz", "allowed:tool.1.0.0.tar.gz", "downgrade:tool.1.0.0.tar.gz",
+		"allowed:tool.1.1.0.tar.gz", "break_glass:tool.1.1.0.tar.gz"}, got[:9])
+	require.Contains(t, got[9:], "root_changed:.")
+	require.Contains(t, strings.Join(got[9:], " "), "refused:")
+
+	require.NoError(t, v.Shutdown(t.Context()))
+	raw, err := os.ReadFile(filepath.Join(w.dir, "audit", "audit-000001.ndjson"))
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "s3cret")
+	require.NotContains(t, string(raw), w.dir, "no local path")
+	require.Contains(t, string(raw), `"by":"dana"`)
+	checkpoints, err := os.ReadFile(filepath.Join(w.dir, "audit", audit.CheckpointsName))
+	require.NoError(t, err)
+	require.NotEmpty(t, checkpoints, "a vault that ends signs what it has done")
+}
+
+// Nothing is installed that is not on record, unless that was asked for.
+func TestNothingIsInstalledWithoutARecord(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	blocked := filepath.Join(w.dir, "audit")
+	require.NoError(t, os.WriteFile(blocked, nil, 0o600))
+	v := w.vault(audited(w)) // It is mended before the vault ends.
+	_, err := v.VerifyAndDownloadPlugin(t.Context(), tool("1.0.0").path(), InstallOptions{})
+	require.ErrorIs(t, err, hybrid.ErrLocal)
+	require.ErrorContains(t, err, "nothing is installed without it")
+	require.Equal(t, hybrid.SeverityCritical, w.told(EventAudit).Severity)
+	_, err = v.Open(t.Context(), tool("1.0.0").path())
+	require.ErrorIs(t, err, hybrid.ErrNotFound)
+
+	lax := w.vaultThatCannotEnd(audited(w), func(o *Options) { o.AuditBestEffort = true })
+	w.install(lax, tool("1.0.0"), InstallOptions{})
+	w.opened(v, tool("1.0.0"))
+
+	// What could not be written is, once that is possible.
+	require.NoError(t, os.Remove(blocked))
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	require.Equal(t, "allowed:tool.1.0.0.tar.gz", w.record()[0])
+	require.NoError(t, lax.Shutdown(t.Context()))
+}
+
+// vaultThatCannotEnd makes a vault whose shutdown may fail, with its audit log.
+func (w *world) vaultThatCannotEnd(edit ...func(*Options)) *Vault {
+	w.t.Helper()
+	o := w.options()
+	for _, f := range edit {
+		f(&o)
+	}
+	v, err := New(o)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = v.Shutdown(context.Background()) })
+	return v
+}
+
+// Many at a time share the disk, and nothing is lost or out of order.
+func TestManyAreOnRecordTogether(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	a := w.vault(audited(w), func(o *Options) { o.RefreshInterval = time.Minute })
+	b := w.vault(audited(w), func(o *Options) { o.RefreshInterval = time.Minute })
+	var wait sync.WaitGroup
+	for i := range 40 {
+		wait.Go(func() {
+			_, err := []*Vault{a, b}[i%2].VerifyAndDownloadPlugin(context.Background(), tool("1.0.0").path(), InstallOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	require.Len(t, w.record(), 40)
+}
+
+// What waits for a log that cannot be written is bounded, and what was dropped is
+// counted in it.
+func TestATrailIsBounded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	require.NoError(t, os.WriteFile(dir, nil, 0o600))
+	tr := newTrail(dir, time.Now, func(error) {})
+	for i := range maxUnwritten + 10 {
+		tr.add(Event{Code: EventAllowed, Target: fmt.Sprint(i)})
+	}
+	require.Error(t, tr.flush(t.Context()))
+	require.Len(t, tr.waiting, maxUnwritten)
+	require.NoError(t, os.Remove(dir))
+	require.NoError(t, tr.flush(t.Context()))
+	require.Empty(t, tr.waiting)
+	require.NoError(t, tr.close(t.Context()))
+	first := true
+	for e, err := range audit.Entries(t.Context(), dir) {
+		require.NoError(t, err)
+		if first {
+			require.JSONEq(t, `{"code":"audit","severity":"critical","count":10}`, string(e.Event))
+		}
+		first = false
+	}
+}
