@@ -8,6 +8,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -17,12 +18,16 @@ import (
 // fetching it, and whether the policy would allow it: [Plugin.Denied]. The error is
 // of the family ErrNotFound if no repository that answers for it lists it.
 func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, error) {
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultLookup)
 	p, err := v.metadata(ctx, target)
 	if err == nil {
 		err = v.weigh(ctx, p, InstallOptions{})
 	}
-	if err != nil {
-		return nil, v.fail("lookup", "", target, err)
+	if p != nil && op.On() {
+		describeSpan(op, target, p.Repository, p.Publisher, p.Name, p.Version)
+	}
+	if err = v.finish(op, "lookup", "", target, err); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -67,10 +72,15 @@ func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
 // Everything is decided on verified metadata before a byte is fetched: first what
 // the path alone tells, then the expected hash, then the whole policy.
 func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o InstallOptions) (*Result, error) {
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultInstall)
 	i := &installation{Vault: v, target: target, options: o}
 	r, err := i.run(ctx)
-	if err != nil {
-		return nil, v.fail("download", i.repository, target, err)
+	if r != nil && op.On() {
+		op.Set(telemetry.FromCache.Bool(r.FromCache))
+		describeSpan(op, target, r.Repository, r.Publisher, r.Name, r.Version)
+	}
+	if err = v.finish(op, "download", i.repository, target, err); err != nil {
+		return nil, err
 	}
 	return r, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/sealed"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -41,9 +42,15 @@ type Opened struct {
 //
 // The error is of the family ErrNotFound if it is not installed.
 func (v *Vault) Open(ctx context.Context, target string) (*Opened, error) {
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultOpen)
 	o, err := v.open(ctx, target)
+	if o != nil && op.On() {
+		op.Set(telemetry.RunsOn.Bool(o.RunsOn != nil))
+		describeSpan(op, target, o.Repository, o.Publisher, o.Name, o.Version)
+	}
+	err = v.finish(op, "open", "", target, err)
 	if err != nil {
-		return nil, v.fail("open", "", target, err)
+		return nil, err
 	}
 	return o, nil
 }
