@@ -8,6 +8,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -19,6 +20,7 @@ import (
 func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultLookup)
 	var p *Plugin
 	if err == nil {
 		p, err = v.metadata(ctx, target)
@@ -26,8 +28,11 @@ func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, err
 	if err == nil {
 		err = v.weigh(ctx, p, InstallOptions{})
 	}
-	if err != nil {
-		return nil, v.fail("lookup", "", target, err)
+	if p != nil && op.On() {
+		describeSpan(op, target, p.Repository, p.Publisher, p.Name, p.Version)
+	}
+	if err = v.finish(op, "lookup", "", target, err); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -81,13 +86,18 @@ func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
 func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o InstallOptions) (*Result, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultInstall)
 	i := &installation{Vault: v, target: target, options: o}
 	var r *Result
 	if err == nil {
 		r, err = i.run(ctx)
 	}
-	if err != nil {
-		return nil, v.fail("download", i.repository, target, err)
+	if r != nil && op.On() {
+		op.Set(telemetry.FromCache.Bool(r.FromCache))
+		describeSpan(op, target, r.Repository, r.Publisher, r.Name, r.Version)
+	}
+	if err = v.finish(op, "download", i.repository, target, err); err != nil {
+		return nil, err
 	}
 	return r, nil
 }

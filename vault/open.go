@@ -9,6 +9,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/sealed"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -50,12 +51,18 @@ type Opened struct {
 func (v *Vault) Open(ctx context.Context, target string) (*Opened, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultOpen)
 	var o *Opened
 	if err == nil {
 		o, err = v.open(ctx, target)
 	}
+	if o != nil && op.On() {
+		op.Set(telemetry.RunsOn.Bool(o.RunsOn != nil))
+		describeSpan(op, target, o.Repository, o.Publisher, o.Name, o.Version)
+	}
+	err = v.finish(op, "open", "", target, err)
 	if err != nil {
-		return nil, v.fail("open", "", target, err)
+		return nil, err
 	}
 	return o, nil
 }

@@ -4,6 +4,9 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
@@ -90,8 +93,13 @@ type Options struct {
 	// on a goroutine of its own: it may block, and may call the vault, except
 	// Shutdown. See [Vault.Events].
 	OnSecurityEvent func(Event)
-	// Logger gets what is worth debugging; nil means none.
+	// Logger gets what is worth debugging; nil means none. See [hybrid.Options]; the
+	// vault's own lines are those of the component tuf:vault.
 	Logger *slog.Logger
+	// TracerProvider and MeterProvider get the spans and metrics that docs/telemetry.md
+	// lists, those of each repository with its name as ragnos.repository; nil means none.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
