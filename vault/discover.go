@@ -149,7 +149,7 @@ func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plu
 	if len(missing) > 0 {
 		// It might be there.
 		e := *tuferr.As(missing[0].Err)
-		e.Msg = fmt.Sprintf("%s cannot be looked for everywhere: %s", id, e.Msg)
+		e.Msg, e.Role = fmt.Sprintf("%s cannot be looked for everywhere: %s", id, e.Msg), ""
 		return &e
 	}
 	e := tuferr.New(protocol.CodeNotFound, "no repository that answers for it lists %s", id)

@@ -12,6 +12,10 @@ import (
 // topLevel are the roles without which a repository cannot answer.
 var topLevel = []string{"root", "timestamp", "snapshot", "targets"}
 
+// oftenSigned is by how much timestamp and snapshot may come closer to their expiry
+// than other roles: their keys are online, and sign anew all the time.
+const oftenSigned = 24
+
 // unreadable is why a repository without a status is down.
 const unreadable = "its trust store cannot be read"
 
@@ -75,6 +79,9 @@ func (r *RepositoryStatus) judge(warn time.Duration, now time.Time) {
 		r.worsen(HealthDegraded, "nothing of it has been verified yet")
 	}
 	r.judgeLastError()
+	if info, _ := c.Offline.Lookup(); c.Offline != "" {
+		r.worsen(HealthDegraded, "metadata that was verified before answers for it: "+info.Meaning)
+	}
 	r.judgeEngines()
 	for _, m := range c.Mirrors {
 		if m.State == "down" || m.State == "set back" {
@@ -98,7 +105,10 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 	class := r.Client.LastErrorCode.Class()
 	failed := r.Client.LastErrorCode != "" && (class == protocol.ClassVerdict || class == protocol.ClassTransport)
 	for _, role := range roles {
-		left := role.Expires.Sub(now)
+		left, warn := role.Expires.Sub(now), warn
+		if role.Name == "timestamp" || role.Name == "snapshot" {
+			warn /= oftenSigned
+		}
 		r.Roles = append(r.Roles, RoleStatus{RoleStatus: role, SecondsLeft: int64(left.Round(time.Second) / time.Second)})
 		when := role.Expires.UTC().Format(time.RFC3339)
 		switch {

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
@@ -102,6 +103,31 @@ func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o In
 	return r, nil
 }
 
+// Uninstall forgets that a plugin is installed: it is not opened any more. Its bytes
+// stay in the cache, and no version below the highest one takes its place unasked.
+// The error is of the family ErrNotFound if it is not installed.
+func (v *Vault) Uninstall(ctx context.Context, target string) error {
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	removed := false
+	if err == nil {
+		removed, err = v.book.Remove(ctx, target)
+	}
+	if err == nil && !removed {
+		err = notInstalled()
+	}
+	if err != nil {
+		return v.fail("uninstall", "", target, err)
+	}
+	return nil
+}
+
+func notInstalled() error {
+	e := tuferr.New(protocol.CodeNotFound, "the plugin is not installed")
+	e.Hint = "install it first: VerifyAndDownloadPlugin"
+	return e
+}
+
 // fail ends a call with an error: it says what was being done, and raises the
 // event that nobody has raised yet.
 func (v *Vault) fail(op, repository, target string, err error) error {
@@ -143,6 +169,10 @@ func (i *installation) run(ctx context.Context) (*Result, error) {
 			return nil, refusal(d)
 		}
 	} else if err := o.BreakGlass.check(i.target, digest, i.opts.Now()); err != nil {
+		e := Event{Code: EventBreakGlass, Severity: hybrid.SeverityCritical, Target: i.target}
+		e.rest(err)
+		e.Message = scrub(err.Error())
+		i.emit(e)
 		return nil, err
 	}
 	agreed, err := i.search(ctx, i.target, i.bring, i.look)
@@ -266,6 +296,9 @@ func (i *installation) record(ctx context.Context, p *Plugin) error {
 	r := records.Record{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
 		EntryPoint: p.EntryPoint, Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
+	}
+	if b := i.options.BreakGlass; b != nil && i.overrode != nil {
+		r.Until = b.Until.UTC().Truncate(time.Second)
 	}
 	if i.options.BreakGlass != nil && !i.options.AllowDowngrade {
 		return i.book.AddBeside(ctx, r) // It is for this one alone.

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
@@ -47,6 +48,8 @@ type Opened struct {
 // verified metadata has once taken back does not run on: whoever cuts the
 // connection would bring it back.
 //
+// What was installed by break-glass against the policy is opened until that ends.
+//
 // The error is of the family ErrNotFound if it is not installed.
 func (v *Vault) Open(ctx context.Context, target string) (*Opened, error) {
 	ctx, leave, err := v.begin(ctx)
@@ -76,19 +79,17 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 		return nil, err
 	}
 	if !ok {
-		e := tuferr.New(protocol.CodeNotFound, "the plugin is not installed")
-		e.Hint = "install it first: VerifyAndDownloadPlugin"
-		return nil, e
+		return nil, notInstalled()
 	}
 	p, err := v.metadata(ctx, target)
 	var runsOn error
 	switch {
 	case err == nil:
 		v.remember(ctx, rec, takenBack(p, rec, nil))
-		err = v.mayOpen(p, rec)
+		err = v.permitted(rec, v.mayOpen(p, rec))
 		rec.EntryPoint = p.EntryPoint
 	case mayRunOn(err):
-		runsOn, err = err, v.mayGoOn(rec)
+		runsOn, err = err, v.permitted(rec, v.mayGoOn(rec))
 	case tuferr.ClassOf(err) == protocol.ClassNotFound:
 		v.remember(ctx, rec, takenBack(nil, rec, err))
 	}
@@ -123,6 +124,18 @@ func mayRunOn(err error) bool {
 		return true
 	}
 	return false
+}
+
+// permitted forgives a denial of the policy while the break-glass lasts by which the
+// plugin was installed.
+func (v *Vault) permitted(rec records.Record, err error) error {
+	if tuferr.CodeOf(err) != protocol.CodePolicyDenied || !v.opts.Now().Before(rec.Until) {
+		return err
+	}
+	v.emit(Event{Code: EventBreakGlass, Severity: hybrid.SeverityCritical, Repository: rec.Repository, Target: rec.Target,
+		Message:  fmt.Sprintf("%s was opened by break-glass, which lasts until %s: against %v", rec.Target, rec.Until.Format(time.RFC3339), err),
+		Evidence: Evidence{Digest: rec.Hashes["sha256"], To: rec.Version, Rule: ruleOf(err)}})
+	return nil
 }
 
 // mayOpen says whether verified metadata and the policy let an installed plugin be

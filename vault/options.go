@@ -11,7 +11,8 @@ import (
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
 
-// DefaultExpiryWarning is how long before the expiry of a role health says so.
+// DefaultExpiryWarning is how long before the expiry of a role health says so: an
+// hour for timestamp and snapshot.
 const DefaultExpiryWarning = 24 * time.Hour
 
 // DefaultRepository is the name of the repository that the environment names.
@@ -76,7 +77,8 @@ type Options struct {
 	// cannot be reached may answer from verified metadata; 0 means 24 hours,
 	// negative never.
 	MaxMetadataAge time.Duration
-	// ExpiryWarning is how long before the expiry of a role health is degraded; 0
+	// ExpiryWarning is how long before the expiry of a role health is degraded, and a
+	// 24th of it for timestamp and snapshot, which are signed anew all the time; 0
 	// means [DefaultExpiryWarning], negative not before it has expired.
 	ExpiryWarning time.Duration
 
