@@ -165,6 +165,13 @@ func (v *verified) stands(view *store.View) bool {
 		view.Timestamp != nil && view.Timestamp.SHA256 == v.out.Timestamp.SHA256
 }
 
+// fits says whether what the repository answered since v was verified can still be
+// judged against the store: it stands, and no process has raised the floors and died
+// before it could write what it had seen.
+func (v *verified) fits(view *store.View) bool {
+	return v.stands(view) && view.Floors.CheckTimestamp(v.out.Timestamp) == nil
+}
+
 // aboveFloors refuses what is older than the store's floors.
 func (c *Client) aboveFloors(view *store.View, v *verified) error {
 	checks := []error{view.Floors.CheckRoot(v.root)}

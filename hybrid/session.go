@@ -81,7 +81,7 @@ func (c *Client) passOver(m *mirror, r *round) bool {
 // over runs a request over one state of a session, at its mirror.
 func (c *Client) over(ctx context.Context, s *session, before *verified, req request) (*verified, error) {
 	before.memo.Forgive()
-	req.from, req.fits, req.offline = before.from, before.stands, s.offline
+	req.from, req.fits, req.offline = before.from, before.fits, s.offline
 	req.inquiry = source.Inquire(req.from.remote, before.memo)
 	v, err := c.operate(ctx, req)
 	if err != nil {
@@ -172,7 +172,7 @@ func (c *Client) refreshFrom(ctx context.Context, m *mirror, latest *session) (*
 
 func (c *Client) update(ctx context.Context, m *mirror, latest *session) (*session, error) {
 	// It was made for a trust store that did not exist then.
-	req := request{inquiry: c.takeExpected(m), fits: func(v *store.View) bool { return v.Timestamp == nil }}
+	req := request{inquiry: c.takeExpected(m), fits: func(v *store.View) bool { return v.Timestamp == nil && v.Floors.Timestamp == 0 }}
 	if req.inquiry == nil {
 		req = request{inquiry: source.Inquire(m.remote, &source.Memo{})}
 	}
@@ -182,7 +182,7 @@ func (c *Client) update(ctx context.Context, m *mirror, latest *session) (*sessi
 		if c.renew(ctx, latest, m, req.inquiry) {
 			return latest, nil
 		}
-		req.fits = latest.state().stands
+		req.fits = latest.state().fits
 	}
 	if c.opts.Mode == ModeAuto && c.brk.troubled() {
 		c.python.prepare()
