@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest/plain"
@@ -145,6 +147,67 @@ func BenchmarkHit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTelemetry is what telemetry adds to a verified hit, and to a download of
+// 10 kB with a refresh before it: off, and on in the real SDK, every call sampled,
+// with an exporter that drops what it gets.
+func BenchmarkTelemetry(b *testing.B) {
+	for _, on := range []bool{false, true} {
+		edit := func(o *Options, interval time.Duration) {
+			if o.RefreshInterval = interval; !on {
+				return
+			}
+			tracers := sdktrace.NewTracerProvider(sdktrace.WithBatcher(dropped{}))
+			meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
+			b.Cleanup(func() { require.NoError(b, tracers.Shutdown(context.Background())) })
+			o.TracerProvider, o.MeterProvider, o.TelemetryName = tracers, meters, "acme"
+		}
+		name := map[bool]string{false: "off", true: "on"}[on]
+		repo, server := benchWorld(b)
+		client := func(interval time.Duration) *Client {
+			o := benchOptions(b, repo, server, ModeAuto)
+			edit(&o, interval)
+			c, err := New(o)
+			require.NoError(b, err)
+			b.Cleanup(func() { require.NoError(b, c.Shutdown(context.Background())) })
+			benchGet(b, c)
+			return c
+		}
+		b.Run("hit-"+name, func(b *testing.B) {
+			c := client(time.Hour)
+			b.ReportAllocs()
+			for b.Loop() {
+				benchGet(b, c)
+			}
+		})
+		b.Run("lookup-"+name, func(b *testing.B) {
+			c := client(time.Hour)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Lookup(context.Background(), plugin); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+		b.Run("download-"+name, func(b *testing.B) {
+			c := client(0)
+			r, err := c.VerifyAndDownloadPlugin(context.Background(), plugin, DownloadOptions{})
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				require.NoError(b, os.Remove(r.Path))
+				benchGet(b, c)
+			}
+		})
+	}
+}
+
+// dropped is an exporter that drops what it gets.
+type dropped struct{}
+
+func (dropped) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
+
+func (dropped) Shutdown(context.Context) error { return nil }
 
 // BenchmarkLookup asks a client that is kept fresh about a target.
 func BenchmarkLookup(b *testing.B) {

@@ -2,6 +2,7 @@ package hybrid
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/sony/gobreaker/v2"
 
@@ -11,6 +12,9 @@ import (
 // breaker is the circuit breaker around go-tuf.
 type breaker struct {
 	cb *gobreaker.TwoStepCircuitBreaker[struct{}]
+	// told is the state that was last told of. It may be read without the lock of cb,
+	// under which the application is called.
+	told atomic.Pointer[string]
 }
 
 var (
@@ -19,7 +23,10 @@ var (
 )
 
 func newBreaker(o Options, ev *events) *breaker {
-	b := &breaker{gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	b := &breaker{}
+	first := gobreaker.StateClosed.String()
+	b.told.Store(&first)
+	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "go-tuf",
 		MaxRequests: 1,
 		Timeout:     o.BreakerCoolDown,
@@ -27,9 +34,11 @@ func newBreaker(o Options, ev *events) *breaker {
 		IsExcluded:  func(err error) bool { return errors.Is(err, errNotCounted) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			// Called under the breaker's lock: it may tell, and not ask.
-			ev.breaker(from.String(), to.String())
+			now := to.String()
+			b.told.Store(&now)
+			ev.breaker(from.String(), now)
 		},
-	})}
+	})
 	for forced.BreakerOpen.Load() && !b.open() {
 		if report, ok := b.allow(); ok {
 			report(failed)

@@ -17,6 +17,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/source"
 	"github.com/ragnos-labs/vault-tuf/internal/store"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
@@ -60,10 +61,12 @@ type BundleResult struct {
 // an error w may hold a part of a bundle, which no import takes.
 func (c *Client) ExportBundle(ctx context.Context, w io.Writer, names ...string) (*BundleResult, error) {
 	var result *BundleResult
+	ctx, op := c.tel.Begin(ctx, telemetry.Export)
 	err := c.call(ctx, "export bundle", func(ctx context.Context) (err error) {
 		result, err = c.exportBundle(ctx, w, names)
 		return err
 	})
+	op.End(err)
 	return result, err
 }
 
@@ -83,10 +86,12 @@ func (c *Client) ExportBundle(ctx context.Context, w io.Writer, names ...string)
 // late, local_io when r fails. What was verified before an error stays.
 func (c *Client) ImportBundle(ctx context.Context, r io.Reader, opts ImportOptions) (*BundleResult, error) {
 	var result *BundleResult
+	ctx, op := c.tel.Begin(ctx, telemetry.Import)
 	err := c.call(ctx, "import bundle", func(ctx context.Context) (err error) {
 		result, err = c.importBundle(ctx, r, opts)
 		return err
 	})
+	op.End(err)
 	return result, err
 }
 

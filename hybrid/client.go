@@ -3,6 +3,7 @@ package hybrid
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/source"
 	"github.com/ragnos-labs/vault-tuf/internal/store"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -29,6 +31,8 @@ type Client struct {
 	brk    *breaker
 	events *events
 	status *statusBoard
+	tel    *telemetry.Telemetry // nil if nobody wants it
+	log    *slog.Logger         // of the engines
 	flight flight
 
 	mirrors *mirrors
@@ -52,6 +56,8 @@ type Client struct {
 	succession sync.Mutex
 	imports    int
 	calls      *calls
+	// seen is what the trust store held when it was last looked at for telemetry.
+	seen atomic.Pointer[holding]
 }
 
 // New makes a client. It reads options and environment, touches no disk and no
@@ -67,18 +73,21 @@ func New(opts Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{opts: o, status: &statusBoard{}, events: newEvents(o), pinning: make(chan struct{}, 1), calls: newCalls()}
+	c.tel, c.log = telemetry.New(o.TracerProvider, o.MeterProvider, o.TelemetryName), o.component("engine")
+	hc.Measured(c.tel)
 	first := source.Remote{Client: hc, MetadataURL: o.MetadataURL, Limits: o.Limits}
-	if c.mirrors, err = newMirrors(o, first, c.events); err != nil {
+	if c.mirrors, err = newMirrors(o, first, c.events, c.tel); err != nil {
 		return nil, err
 	}
-	c.store, err = store.Open(o.MetadataDir, store.Options{Limits: o.Limits, Logger: o.Logger, OnEvent: c.events.fromStore})
+	c.store, err = store.Open(o.MetadataDir, store.Options{Limits: o.Limits, Logger: o.component("store"), OnEvent: c.events.fromStore})
 	if err != nil {
 		return nil, err
 	}
 	c.goTUF = engine.Guard(gotuf.Engine{}, o.EngineTimeout)
-	c.python = newPythonEngine(o)
+	c.python = newPythonEngine(o, c.tel)
 	c.brk = newBreaker(o, c.events)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.tel.Watch(c.whatIsKnown)
 	return c, nil
 }
 
@@ -87,31 +96,47 @@ func New(opts Options) (*Client, error) {
 // The error is no_root if there is no trusted root yet, bad_root or
 // root_conflict if the given one cannot be used.
 func (c *Client) Initialize(ctx context.Context) error {
-	return c.call(ctx, "initialize", func(ctx context.Context) error {
+	ctx, op := c.tel.Begin(ctx, telemetry.Initialize)
+	err := c.call(ctx, "initialize", func(ctx context.Context) error {
 		if err := c.pin(ctx, nil); err != nil {
 			return err
 		}
-		_, err := c.store.View(ctx)
+		view, err := c.store.View(ctx)
+		if err == nil {
+			c.sees(view, nil)
+		}
 		return err
 	})
+	op.End(err)
+	return err
 }
 
 // Refresh brings the metadata of the top-level roles up to date (specification,
 // 5.3 to 5.6). Unlike the calls that answer, it fails when the repository cannot
 // be reached, whatever was verified before.
 func (c *Client) Refresh(ctx context.Context) error {
-	return c.call(ctx, "refresh", func(ctx context.Context) error {
+	ctx, op := c.tel.Begin(ctx, telemetry.Refresh)
+	err := c.call(ctx, "refresh", func(ctx context.Context) error {
 		s, err := c.fresh(ctx)
 		if err == nil {
 			err = tuferr.Tell(s.offline) // by the event "offline"
 		}
 		return err
 	})
+	op.End(err)
+	return err
 }
 
 // Lookup returns what verified metadata says about a target, without fetching
 // it. The error is of the family ErrNotFound if no role lists it.
 func (c *Client) Lookup(ctx context.Context, name string) (*TargetInfo, error) {
+	ctx, op := c.tel.Begin(ctx, telemetry.Lookup)
+	info, err := c.lookup(ctx, name)
+	looked(op, name, info, err)
+	return info, err
+}
+
+func (c *Client) lookup(ctx context.Context, name string) (*TargetInfo, error) {
 	if f := quick(ctx, c, func() *find { return c.known(name) }); f != nil {
 		return f.copied(), nil
 	}
@@ -131,10 +156,15 @@ func (c *Client) Lookup(ctx context.Context, name string) (*TargetInfo, error) {
 // the verdict too_many.
 func (c *Client) List(ctx context.Context) ([]TargetInfo, error) {
 	var list []TargetInfo
+	ctx, op := c.tel.Begin(ctx, telemetry.List)
 	err := c.call(ctx, "list", func(ctx context.Context) (err error) {
 		list, err = c.list(ctx)
 		return err
 	})
+	if op.On() {
+		op.Set(telemetry.Count.Int(len(list)))
+	}
+	op.End(err)
 	return list, err
 }
 
@@ -142,6 +172,13 @@ func (c *Client) List(ctx context.Context) ([]TargetInfo, error) {
 // verified against signed metadata, whether they had to be fetched or not. On
 // error nothing is left under the target's name.
 func (c *Client) VerifyAndDownloadPlugin(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
+	ctx, op := c.tel.Begin(ctx, telemetry.Download)
+	r, err := c.verifyAndDownload(ctx, name, opts)
+	delivered(op, name, r, err)
+	return r, err
+}
+
+func (c *Client) verifyAndDownload(ctx context.Context, name string, opts DownloadOptions) (*Result, error) {
 	if r := quick(ctx, c, func() *Result { return c.hit(ctx, name, opts) }); r != nil {
 		return r, nil
 	}
@@ -159,6 +196,7 @@ func (c *Client) VerifyAndDownloadPlugin(ctx context.Context, name string, opts 
 func (c *Client) Shutdown(ctx context.Context) error {
 	idle := c.calls.end()
 	c.cancel()
+	c.tel.Close()
 	defer c.unexpect()
 	select {
 	case <-idle:

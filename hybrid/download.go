@@ -46,14 +46,15 @@ func (c *Client) obtain(ctx context.Context, f *find, progress func(done, total 
 	if err != nil {
 		return nil, err
 	}
-	if path, ok := cache.Find(ctx, f.want); ok {
+	path, ok := cache.Find(ctx, f.want)
+	c.tel.CacheLookup(ok)
+	if ok {
 		return f.result(path, true), nil
 	}
 	if f.v.offline != nil {
 		return nil, withTarget(tuferr.New(tuferr.CodeOf(f.v.offline), "the cache does not hold this target: %w", f.v.offline), f.info.Name)
 	}
-	path, err := c.fetch(ctx, cache, f, progress)
-	if err != nil {
+	if path, err = c.fetch(ctx, cache, f, progress); err != nil {
 		return nil, c.refused(withTarget(err, f.info.Name))
 	}
 	return f.result(path, false), nil

@@ -83,6 +83,7 @@ func (r *attempt) auto(ctx context.Context) (*verified, error) {
 		err = r.tell(decide(ModeAuto, err), err)
 	}
 	r.status.fellBack(why)
+	r.tel.FellBack(ctx, second.Name(), why)
 	r.events.emit(SeverityWarning, "fallback", fmt.Sprintf("%s answered in place of %s", second.Name(), first.Name()), why)
 	v := r.kept(second, good, err)
 	if v != nil {

@@ -23,7 +23,9 @@ type events struct {
 	root atomic.Pointer[admission.Doc]
 }
 
-func newEvents(o Options) *events { return &events{on: o.OnEvent, log: o.Logger, now: o.Now} }
+func newEvents(o Options) *events {
+	return &events{on: o.OnEvent, log: o.component("client"), now: o.Now}
+}
 
 func (e *events) emit(severity Severity, code, message string, err error) {
 	e.send(Event{Severity: severity, Code: code, Message: message, Err: err})

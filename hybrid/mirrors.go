@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/source"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -87,7 +88,7 @@ type mirrors struct {
 }
 
 // newMirrors returns the mirrors of the options, behind the repository itself.
-func newMirrors(o Options, first source.Remote, ev *events) (*mirrors, error) {
+func newMirrors(o Options, first source.Remote, ev *events, tel *telemetry.Telemetry) (*mirrors, error) {
 	ms := &mirrors{now: o.Now, events: ev}
 	ms.all = []*mirror{{remote: first, targetsURL: o.TargetsURL, name: shown(o.MetadataURL)}}
 	ms.inUse = ms.all[0]
@@ -101,6 +102,7 @@ func newMirrors(o Options, first source.Remote, ev *events) (*mirrors, error) {
 		if err != nil {
 			return nil, err
 		}
+		hc.Measured(tel)
 		remote := first
 		remote.Client, remote.MetadataURL = hc, m.MetadataURL
 		ms.all = append(ms.all, &mirror{remote: remote, targetsURL: m.TargetsURL, name: shown(m.MetadataURL)})

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
@@ -113,8 +116,18 @@ type Options struct {
 	// default. It is for clients of several repositories in one process.
 	IgnoreEnvironment bool
 
-	// Logger gets what is worth debugging; nil means none.
+	// Logger gets what is worth debugging; nil means none. Each line has the attribute
+	// "component": tuf:client, tuf:transport, tuf:store, tuf:engine, tuf:worker, and at
+	// a level below debug tuf:frames.
 	Logger *slog.Logger
+	// TracerProvider and MeterProvider get the spans and metrics that docs/telemetry.md
+	// lists; nil means none. They are asked for a tracer and a meter once, by New.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+	// TelemetryName is the attribute ragnos.repository of all spans and metrics; ""
+	// leaves it out. Clients that share a MeterProvider need different names, or their
+	// gauges write over each other.
+	TelemetryName string
 	// OnEvent is called for every security relevant event, in order and never
 	// concurrently. It must not block and must not call the client.
 	OnEvent func(Event)
@@ -153,7 +166,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.HTTP.Logger == nil {
-		o.HTTP.Logger = o.Logger
+		o.HTTP.Logger = o.component("transport")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -161,6 +174,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.Root = bytes.Clone(o.Root)
 	return o, nil
 }
+
+// component returns the logger of a part of the client.
+func (o *Options) component(name string) *slog.Logger { return o.Logger.With("component", "tuf:"+name) }
 
 // locate fills in and checks where metadata and targets lie.
 func (o *Options) locate() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -16,6 +17,7 @@ import (
 // event "expiry_overridden".
 func (c *Client) UnsafeLookup(ctx context.Context, name string, grace time.Duration) (*TargetInfo, error) {
 	var info *TargetInfo
+	ctx, op := c.tel.Begin(ctx, telemetry.Lookup)
 	err := c.call(ctx, "lookup", func(ctx context.Context) error {
 		f, err := c.findOverdue(ctx, name, grace)
 		if err == nil {
@@ -23,6 +25,7 @@ func (c *Client) UnsafeLookup(ctx context.Context, name string, grace time.Durat
 		}
 		return err
 	})
+	looked(op, name, info, err)
 	return info, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/engine/python"
 	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/pywrapper"
@@ -17,6 +18,7 @@ import (
 // first asked and stops when it is no longer needed.
 type pythonEngine struct {
 	opts Options
+	tel  *telemetry.Telemetry
 
 	mu   sync.Mutex
 	sup  *pywrapper.Supervisor
@@ -31,7 +33,9 @@ type pythonEngine struct {
 	stopping sync.WaitGroup
 }
 
-func newPythonEngine(o Options) *pythonEngine { return &pythonEngine{opts: o} }
+func newPythonEngine(o Options, tel *telemetry.Telemetry) *pythonEngine {
+	return &pythonEngine{opts: o, tel: tel}
+}
 
 // Name returns "python".
 func (p *pythonEngine) Name() string { return python.Name }
@@ -74,8 +78,27 @@ func (p *pythonEngine) supervisor() (*pywrapper.Supervisor, error) {
 	}
 	p.found = found
 	p.busy++
-	p.sup = pywrapper.New(pywrapper.Options{Python: found.Path, Script: vaulttuf.PythonClient, Logger: p.opts.Logger})
+	p.sup = pywrapper.New(pywrapper.Options{
+		Python: found.Path, Script: vaulttuf.PythonClient, Logger: p.opts.Logger, OnStart: p.starting,
+	})
 	return p.sup, nil
+}
+
+// starting tells telemetry of a start.
+func (p *pythonEngine) starting(ctx context.Context, restart bool) func(*protocol.Hello, error) {
+	_, op := p.tel.Begin(ctx, telemetry.WorkerStart)
+	if restart {
+		p.tel.Restarted()
+	}
+	return func(hello *protocol.Hello, err error) {
+		if op.On() {
+			op.Set(telemetry.Restart.Bool(restart))
+		}
+		if hello != nil && op.On() {
+			op.Set(telemetry.PythonTUF.String(hello.TUF))
+		}
+		op.End(python.Fault(err))
+	}
 }
 
 // prepare starts the worker in the background if it does not run: go-tuf is in

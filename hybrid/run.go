@@ -11,6 +11,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
 	"github.com/ragnos-labs/vault-tuf/internal/source"
 	"github.com/ragnos-labs/vault-tuf/internal/store"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -129,15 +130,27 @@ func (c *Client) attempt(ctx context.Context, req request) (*verified, error) {
 	if !req.reference.IsZero() {
 		info.Start = time.Time{}
 	}
-	after, cerr := c.store.Commit(ctx, view, v.out, info)
+	after, cerr := c.commit(ctx, view, v.out, info)
 	if cerr != nil && (err == nil || tuferr.ClassOf(cerr) == protocol.ClassVerdict) {
 		return nil, cerr
 	}
 	v.view = after
 	if cerr == nil {
 		c.events.rootMoved(view.Root, after.Root)
+		c.sees(after, v.out.Targets)
 	}
 	return v, err
+}
+
+// commit lets the store take over what was verified.
+func (c *Client) commit(ctx context.Context, view *store.View, out *engine.Outcome, info store.CommitInfo) (*store.View, error) {
+	ctx, op := c.tel.Begin(ctx, telemetry.Commit)
+	after, err := c.store.Commit(ctx, view, out, info)
+	if err == nil && op.On() {
+		op.Set(versions(after)...)
+	}
+	op.End(err)
+	return after, err
 }
 
 func movedOn() error {
@@ -150,6 +163,13 @@ func movedOn() error {
 func (v *verified) stands(view *store.View) bool {
 	return view.Root.SHA256 == v.root.SHA256 &&
 		view.Timestamp != nil && view.Timestamp.SHA256 == v.out.Timestamp.SHA256
+}
+
+// fits says whether what the repository answered since v was verified can still be
+// judged against the store: it stands, and no process has raised the floors and died
+// before it could write what it had seen.
+func (v *verified) fits(view *store.View) bool {
+	return v.stands(view) && view.Floors.CheckTimestamp(v.out.Timestamp) == nil
 }
 
 // aboveFloors refuses what is older than the store's floors.
@@ -210,6 +230,14 @@ type attempt struct {
 // judge lets one engine judge and confirms what it says. The outcome is the
 // confirmed part: nil if the engine failed to do its work.
 func (r *attempt) judge(ctx context.Context, e engine.Engine) (*engine.Outcome, error) {
+	ctx, op := r.tel.Begin(ctx, telemetry.Verify)
+	good, err := r.confirmed(ctx, e)
+	op.Judged(e.Name(), string(r.opts.Mode), err)
+	r.log.DebugContext(ctx, "verification", "engine", e.Name(), "code", tuferr.CodeOf(err))
+	return good, err
+}
+
+func (r *attempt) confirmed(ctx context.Context, e engine.Engine) (*engine.Outcome, error) {
 	out, err := e.Run(ctx, r.op)
 	base := verify.Base{Root: r.op.Root, Timestamp: r.trusted.timestamp, Snapshot: r.trusted.snapshot}
 	good, refused := verify.Outcome(base, r.op, out)

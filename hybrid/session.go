@@ -15,6 +15,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/source"
 	"github.com/ragnos-labs/vault-tuf/internal/store"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
@@ -80,7 +81,7 @@ func (c *Client) passOver(m *mirror, r *round) bool {
 // over runs a request over one state of a session, at its mirror.
 func (c *Client) over(ctx context.Context, s *session, before *verified, req request) (*verified, error) {
 	before.memo.Forgive()
-	req.from, req.fits, req.offline = before.from, before.stands, s.offline
+	req.from, req.fits, req.offline = before.from, before.fits, s.offline
 	req.inquiry = source.Inquire(req.from.remote, before.memo)
 	v, err := c.operate(ctx, req)
 	if err != nil {
@@ -118,7 +119,8 @@ func (c *Client) fresh(ctx context.Context) (*session, error) {
 	if err := c.pin(ctx, c.expect); err != nil {
 		return nil, err
 	}
-	return c.flight.do(ctx, c.ctx, c.calls, c.refresh)
+	// Part of the first caller's operation, whoever shares it.
+	return c.flight.do(ctx, telemetry.Carry(c.ctx, ctx), c.calls, c.refresh)
 }
 
 // refresh makes a session that knows what the repository has now.
@@ -159,8 +161,18 @@ func (c *Client) refreshAt(ctx context.Context, r *round) (*session, error) {
 // refreshFrom asks one mirror. It returns the latest session, renewed, or one that
 // an engine has verified.
 func (c *Client) refreshFrom(ctx context.Context, m *mirror, latest *session) (*session, error) {
+	ctx, op := c.tel.Begin(ctx, telemetry.Update)
+	s, err := c.update(ctx, m, latest)
+	if op.On() {
+		op.Set(telemetry.Server.String(m.host()), telemetry.Renewed.Bool(err == nil && s == latest))
+	}
+	op.End(err)
+	return s, err
+}
+
+func (c *Client) update(ctx context.Context, m *mirror, latest *session) (*session, error) {
 	// It was made for a trust store that did not exist then.
-	req := request{inquiry: c.takeExpected(m), fits: func(v *store.View) bool { return v.Timestamp == nil }}
+	req := request{inquiry: c.takeExpected(m), fits: func(v *store.View) bool { return v.Timestamp == nil && v.Floors.Timestamp == 0 }}
 	if req.inquiry == nil {
 		req = request{inquiry: source.Inquire(m.remote, &source.Memo{})}
 	}
@@ -170,7 +182,7 @@ func (c *Client) refreshFrom(ctx context.Context, m *mirror, latest *session) (*
 		if c.renew(ctx, latest, m, req.inquiry) {
 			return latest, nil
 		}
-		req.fits = latest.state().stands
+		req.fits = latest.state().fits
 	}
 	if c.opts.Mode == ModeAuto && c.brk.troubled() {
 		c.python.prepare()

@@ -66,6 +66,9 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		s.LastError, s.LastErrorCode, s.LastErr = last.text, last.code, last.err
 	}
 	s.LastFallback = text(c.status.lastFallback.Load())
+	if latest := c.latest.Load(); latest != nil && latest.offline != nil {
+		s.Offline = tuferr.CodeOf(latest.offline)
+	}
 	view, err := c.store.View(ctx)
 	if tuferr.CodeOf(err) == protocol.CodeNoRoot {
 		return s, nil

@@ -76,6 +76,9 @@ type Status struct {
 	// LastRefresh is the start of the last verified refresh, zero if there was none.
 	LastRefresh time.Time    `json:"last_refresh,omitzero"`
 	Roles       []RoleStatus `json:"roles"`
+	// Offline is why verified metadata stands in for the repository since the last
+	// refresh, "" if it does not.
+	Offline protocol.Code `json:"offline,omitempty"`
 	// LastError is the last call's error, "" if it succeeded, and LastErrorCode its
 	// code; LastFallback is why go-tuf was last passed over.
 	LastError     string        `json:"last_error,omitempty"`

@@ -152,5 +152,6 @@ func (c *Client) hit(ctx context.Context, name string, opts DownloadOptions) *Re
 	if !ok {
 		return nil
 	}
+	c.tel.CacheLookup(true)
 	return f.result(path, true)
 }

@@ -2,6 +2,7 @@ package hybrid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -314,6 +315,29 @@ func TestWarmClientKeepsToTheFloors(t *testing.T) {
 	w.refused(c, ErrRollback)
 	w.server.Heal()
 	w.get(c)
+}
+
+// TestFloorsRaisedMeanwhile: what was asked for before another process raised the
+// floors, and died, is old and no rollback.
+func TestFloorsRaisedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	c, other := w.client(ModeAuto), w.client(ModeGo)
+	w.get(c)
+	file := filepath.Join(w.dir, "metadata", "timestamp.json")
+	old, err := os.ReadFile(file)
+	require.NoError(t, err)
+	w.repo.PublishTimestamp()
+	next, ok := w.repo.Get("metadata/timestamp.json")
+	require.True(t, ok)
+	w.server.On("metadata/timestamp.json", tuftest.Then(1, func(x *tuftest.Exchange) {
+		w.repo.PublishTimestamp()
+		if err := errors.Join(other.Refresh(context.Background()), os.WriteFile(file, old, 0o600)); err != nil {
+			t.Error(err)
+		}
+		tuftest.Body(next)(x)
+	}, tuftest.File))
+	require.EqualValues(t, 4, w.get(c).Versions.Timestamp)
+	require.NotContains(t, w.codes(), "refused")
 }
 
 // TestAnImportEndsASession, also one that is only being made.

@@ -10,7 +10,8 @@
 // (RFC 8259, UTF-8, no NaN, no duplicate names) on one line that ends in "\n".
 // No line is longer than [MaxLine] bytes including the newline. Standard error
 // carries log lines, NDJSON objects with "level", "logger" and "message", at
-// most [MaxLogLine] bytes each; anything else there is logged as it is.
+// most [MaxLogLine] bytes each; anything else there is logged as it is. A line
+// that belongs to a request with a traceparent has its "trace_id" and "span_id".
 // Unknown fields of a frame are ignored by both sides. Missing optional fields
 // and null mean the same. A line that is not a frame, is too long, or answers a
 // question nobody asked is a protocol violation: the host then kills the worker.
@@ -41,6 +42,10 @@
 // long the worker may take, the time it waits for the host excluded; after it
 // the worker replies engine_timeout. At most [MaxInFlight] requests run at a time;
 // one more is refused with the code usage. Every request is answered exactly once.
+//
+// A request may have a "traceparent", the span of the host's trace that it is part
+// of (W3C Trace Context, version 00). It changes no answer; a worker that finds
+// something else there, or knows no traces, goes on without.
 //
 //	method    params           result
 //	ping      –                {}
@@ -133,6 +138,8 @@ type Request struct {
 	Method     string          `json:"method"`
 	Params     json.RawMessage `json:"params,omitempty"`
 	DeadlineMS int64           `json:"deadline_ms,omitempty"`
+	// TraceParent is a traceparent, "" for none.
+	TraceParent string `json:"traceparent,omitempty"`
 }
 
 // Message is any frame from the worker; exactly one of Hello, Fatal, Event and

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The python-tuf client of RAGnos Vault TUF, in one file.
 
-`python-tuf-client.py worker [BYTES]` is the long-lived process that a Go host feeds over
-NDJSON, with a bound of its address space; the wire format is documented in protocol/doc.go.
-It opens no file and no connection. `python-tuf-client.py init|refresh|download|list` is a
-client of its own with python-tuf's transport and disk state. Both judge with python-tuf's
-ngclient, tightened where that leaves the specification: thresholds count distinct keys, keys
-that cannot count do no harm, and path patterns are globs as glob(7) has them.
+`python-tuf-client.py worker [BYTES [LEVEL]]` is the long-lived process that a Go host feeds over
+NDJSON, with a bound of its address space and the least level that it logs (debug or info); the
+wire format is documented in protocol/doc.go. It opens no file and no connection.
+`python-tuf-client.py init|refresh|download|list` is a client of its own with python-tuf's
+transport and disk state. Both judge with python-tuf's ngclient, tightened where that leaves the
+specification: thresholds count distinct keys, keys that cannot count do no harm, and path
+patterns are globs as glob(7) has them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache, partial
@@ -998,6 +1000,7 @@ def parse_time(text: object) -> datetime:
 
 def serve(request: HostRequest, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """Run one request for metadata and return its reply, without the id."""
+    logging.getLogger("worker").debug("%s begins", method)
     updater: HostedUpdater | None = None
     try:
         start, limits = parse_params(params)
@@ -1136,7 +1139,8 @@ class Worker:
     def _dispatch(self, frame: dict[str, Any]) -> bool:
         number, method, params = frame["id"], frame["method"], frame.get("params") or {}
         if method in ("init", "refresh", "lookup", "list"):
-            self._start(number, method, params, frame.get("deadline_ms") or 0)
+            trace = parse_traceparent(frame.get("traceparent"))
+            self._start(number, method, params, frame.get("deadline_ms") or 0, trace)
         elif method == "cancel":
             with self._lock:
                 request = self._running.get(params.get("id") or 0)
@@ -1149,7 +1153,14 @@ class Worker:
             self._refuse(number, "usage", f"unknown method {method[:100]!r}")
         return bool(method != "shutdown")
 
-    def _start(self, number: int, method: str, params: dict[str, Any], deadline_ms: int) -> None:
+    def _start(
+        self,
+        number: int,
+        method: str,
+        params: dict[str, Any],
+        deadline_ms: int,
+        trace: dict[str, str],
+    ) -> None:
         with self._lock:
             if number in self._running:
                 raise ViolationError(f"id {number} is in use")
@@ -1161,7 +1172,7 @@ class Worker:
             self._refuse(number, "usage", f"more than {MAX_IN_FLIGHT} requests at a time")
             return
         work = threading.Thread(
-            target=self._work, args=(request, number, method, params), daemon=True
+            target=self._work, args=(request, number, method, params, trace), daemon=True
         )
         try:
             work.start()
@@ -1169,7 +1180,15 @@ class Worker:
             self._finish(number)
             self._refuse(number, "engine_internal", f"cannot start a thread: {e}")
 
-    def _work(self, request: HostRequest, number: int, method: str, params: dict[str, Any]) -> None:
+    def _work(
+        self,
+        request: HostRequest,
+        number: int,
+        method: str,
+        params: dict[str, Any],
+        trace: dict[str, str],
+    ) -> None:
+        TRACE.set(trace)  # of this thread
         reply = serve(request, method, params)
         self._finish(number)
         self._reply(number, reply)
@@ -1196,28 +1215,40 @@ class Worker:
             self._refuse(number, "engine_internal", f"the reply cannot be sent: {e}")
 
 
+# The trace and span that the log lines of this thread belong to.
+TRACE: ContextVar[dict[str, str] | None] = ContextVar("trace", default=None)
+TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+def parse_traceparent(value: object) -> dict[str, str]:
+    """Return what log lines say of a traceparent, nothing if it is none."""
+    found = TRACEPARENT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not all(part.strip("0") for part in found.groups()):
+        return {}
+    return {"trace_id": found[1], "span_id": found[2]}
+
+
 class JSONFormatter(logging.Formatter):
     """Formats a log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = super().format(record)[: MAX_LOG_MESSAGE // 6]
-        return json.dumps(
-            {"level": record.levelname.lower(), "logger": record.name, "message": message}
-        )
+        line = {"level": record.levelname.lower(), "logger": record.name, "message": message}
+        return json.dumps({**line, **(TRACE.get() or {})})
 
 
-def log_as_json() -> None:
+def log_as_json(level: int) -> None:
     """Send logging and warnings to standard error as NDJSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(True)
     logging.getLogger("securesystemslib").handlers.clear()
 
 
-def work(memory_limit: int) -> NoReturn:
+def work(memory_limit: int, level: int) -> NoReturn:
     """Greet the host, serve it and exit."""
-    log_as_json()
+    log_as_json(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the host to handle
     if memory_limit:
         import resource
@@ -1393,7 +1424,8 @@ def main() -> int:
         unusable(f"python-tuf {tuf.__version__} lacks {', '.join(missing)}")
     harden()
     if ARGS is None:
-        work(int(sys.argv[2]) if sys.argv[2:] else 0)
+        level = logging.DEBUG if sys.argv[3:4] == ["debug"] else logging.INFO
+        work(int(sys.argv[2]) if sys.argv[2:] else 0, level)
     return one_shot(ARGS)
 
 

@@ -23,6 +23,9 @@ type Call struct {
 	// must honour its context. ID and Seq of its answer are filled in for it.
 	// Nil: a question is a protocol violation.
 	Fetch func(context.Context, protocol.Fetch) protocol.Fetched
+	// TraceParent is the span that the call is part of, "" for none: see package
+	// protocol.
+	TraceParent string
 }
 
 // exchange is one request on its way through one worker.

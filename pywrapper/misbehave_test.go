@@ -229,6 +229,7 @@ func TestStderrLevels(t *testing.T) {
 		`{"level":"WARNING","logger":"tuf.api","message":"odd keyid"}`,
 		`{"level":"ERROR","logger":"tuf","message":"worse"}`,
 		`{"level":"DEBUG","logger":"tuf","message":"chatter"}`,
+		`{"level":"info","logger":"worker","message":"traced","trace_id":"0af7","span_id":"b7ad"}`,
 		"not JSON at all",
 	} {
 		_, err := h.call(t, "log", line)
@@ -236,9 +237,10 @@ func TestStderrLevels(t *testing.T) {
 	}
 	require.NoError(t, h.Close(t.Context()))
 	log := h.log.String()
-	require.Contains(t, log, `level=WARN msg="odd keyid" logger=tuf.api`)
+	require.Contains(t, log, `level=WARN msg="odd keyid" component=tuf:worker logger=tuf.api`)
 	require.Contains(t, log, `level=ERROR msg=worse`)
 	require.Contains(t, log, `level=DEBUG msg=chatter`)
+	require.Contains(t, log, `msg=traced component=tuf:worker logger=worker trace_id=0af7 span_id=b7ad`)
 	require.Contains(t, log, `level=INFO msg="not JSON at all"`)
 }
 

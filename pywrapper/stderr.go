@@ -81,12 +81,20 @@ func (s *stderrLog) write(line string) {
 		s.dropped++
 		return
 	}
-	var rec struct{ Level, Logger, Message string }
+	var rec struct {
+		Level, Logger, Message string
+		Trace                  string `json:"trace_id"`
+		Span                   string `json:"span_id"`
+	}
 	if json.Unmarshal([]byte(line), &rec) != nil || rec.Message == "" {
 		s.log.Info(line, "stream", "stderr")
 		return
 	}
-	s.log.Log(context.Background(), levelOf(rec.Level), rec.Message, "logger", rec.Logger)
+	attrs := []slog.Attr{slog.String("logger", rec.Logger)}
+	if rec.Trace != "" {
+		attrs = append(attrs, slog.String("trace_id", rec.Trace), slog.String("span_id", rec.Span))
+	}
+	s.log.LogAttrs(context.Background(), levelOf(rec.Level), rec.Message, attrs...)
 }
 
 func levelOf(name string) slog.Level {

@@ -55,8 +55,16 @@ type Options struct {
 	// doubled with every death up to MaxBackoff until a request succeeds. 0
 	// means [DefaultMinBackoff] and [DefaultMaxBackoff].
 	MinBackoff, MaxBackoff time.Duration
-	// Logger gets what the worker logs. Nil discards it.
+	// Logger gets what the worker logs, with the attribute "component" tuf:worker; nil
+	// discards it. What the worker logs for debugging comes only if that level is
+	// enabled when it is started. At [LevelFrames], and as component tuf:frames, it gets
+	// every frame, cut short, without file contents and what may be secret.
 	Logger *slog.Logger
+	// OnStart, if not nil, is called before a worker is started; restart says that the
+	// one before ended unasked. What it returns is called with the greeting or the
+	// error. ctx has the values of the first caller that waits for the start, and does
+	// not end.
+	OnStart func(ctx context.Context, restart bool) func(*protocol.Hello, error)
 }
 
 func (o Options) withDefaults() Options {
@@ -68,6 +76,11 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxBackoff, max(DefaultMaxBackoff, o.MinBackoff))
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.OnStart == nil {
+		o.OnStart = func(context.Context, bool) func(*protocol.Hello, error) {
+			return func(*protocol.Hello, error) {}
+		}
 	}
 	o.Script = append([]byte(nil), o.Script...)
 	return o
@@ -83,9 +96,10 @@ func def[T comparable](v *T, d T) {
 // Supervisor keeps one worker process at work. All methods are safe for
 // concurrent use. Make one with [New], and [Supervisor.Close] it.
 type Supervisor struct {
-	o     Options
-	log   *slog.Logger
-	slots chan struct{}
+	o      Options
+	log    *slog.Logger
+	frames *slog.Logger
+	slots  chan struct{}
 
 	// maxLine bounds frames, cancelGrace is how long a worker may go on with a
 	// cancelled request, slack how much later than the worker the host takes a
@@ -122,7 +136,8 @@ type launch struct {
 func New(o Options) *Supervisor {
 	o = o.withDefaults()
 	return &Supervisor{
-		o: o, log: o.Logger, slots: make(chan struct{}, maxCalls),
+		o: o, log: o.Logger.With("component", "tuf:worker"), frames: o.Logger.With("component", "tuf:frames"),
+		slots:   make(chan struct{}, maxCalls),
 		maxLine: protocol.MaxLine, cancelGrace: time.Second, slack: time.Second,
 		closing: make(chan struct{}),
 	}
@@ -205,7 +220,7 @@ func (s *Supervisor) worker(ctx context.Context) (*worker, *Error) {
 	case s.launching == nil:
 		s.launching = &launch{done: make(chan struct{})}
 		l := s.launching
-		s.wg.Go(func() { s.launch(l) })
+		s.wg.Go(func() { s.launch(context.WithoutCancel(ctx), l) })
 	}
 	l := s.launching
 	s.mu.Unlock()
@@ -221,16 +236,16 @@ func (s *Supervisor) worker(ctx context.Context) (*worker, *Error) {
 }
 
 // launch waits for the backoff, then starts and greets a worker.
-func (s *Supervisor) launch(l *launch) {
+func (s *Supervisor) launch(ctx context.Context, l *launch) {
 	s.mu.Lock()
-	old := s.w
+	old, restart := s.w, s.starts > 0
 	s.mu.Unlock()
 	if old != nil {
 		<-old.dead // it is ending
 	}
 	var hello *protocol.Hello
 	if l.err = s.backoff(); l.err == nil {
-		l.w, hello, l.err = s.start()
+		l.w, hello, l.err = s.begin(ctx, restart)
 	}
 
 	s.mu.Lock()
@@ -262,6 +277,19 @@ func (s *Supervisor) backoff() *Error {
 	case <-s.closing:
 		return closedError()
 	}
+}
+
+// begin is start, and tells of it.
+func (s *Supervisor) begin(ctx context.Context, restart bool) (*worker, *protocol.Hello, *Error) {
+	done := s.o.OnStart(ctx, restart)
+	w, hello, err := s.start()
+	if err != nil {
+		done(nil, err)
+		return nil, nil, err
+	}
+	told := *hello
+	done(&told, nil)
+	return w, hello, nil
 }
 
 // start starts a process and waits for its greeting.

@@ -64,7 +64,7 @@ func TestChildSeesOnlyWhatItNeeds(t *testing.T) {
 	for _, gone := range []string{"HTTPS_PROXY", "PYTHONPATH", "SECRET_TOKEN", "HOME", "TMPDIR"} {
 		require.NotContains(t, names, gone)
 	}
-	require.Equal(t, []string{"-I", "-c", bootstrap, "3", "worker", "12345"}, got.Args)
+	require.Equal(t, []string{"-I", "-c", bootstrap, "3", "worker", "12345", "debug"}, got.Args)
 	require.Equal(t, "/", got.Dir)
 }
 

@@ -91,7 +91,7 @@ func (w *worker) exec() error {
 		return err
 	}
 	w.cmd = exec.Command(python, "-I", "-c", bootstrap,
-		strconv.Itoa(len(o.Script)), "worker", strconv.FormatInt(o.MemoryLimit, 10))
+		strconv.Itoa(len(o.Script)), "worker", strconv.FormatInt(o.MemoryLimit, 10), w.s.logLevel())
 	w.cmd.Dir, w.cmd.Env = "/", environment()
 	ownGroup(w.cmd)
 
@@ -193,6 +193,7 @@ func (w *worker) write() {
 		case <-w.exited:
 			return
 		case next = <-w.writes:
+			w.s.mirror("to the worker", next)
 		}
 	}
 }
@@ -210,6 +211,7 @@ func (w *worker) read() {
 			w.killUnlessExiting(newError(protocol.CodeProtocol, "the python worker closed its output but did not exit"))
 			return
 		}
+		w.s.mirror("from the worker", line)
 		m, err := decode(line)
 		if err == nil {
 			err = w.dispatch(m, first)
@@ -269,7 +271,7 @@ func (w *worker) open(call Call) (*exchange, *Error) {
 	if w.ending {
 		return nil, newError(protocol.CodeEngineCrash, "the python worker is ending")
 	}
-	req := protocol.Request{ID: w.lastID + 1, Method: call.Method, Params: params, DeadlineMS: call.Timeout.Milliseconds()}
+	req := protocol.Request{ID: w.lastID + 1, Method: call.Method, Params: params, DeadlineMS: call.Timeout.Milliseconds(), TraceParent: call.TraceParent}
 	frame, err := encode(req, w.s.maxLine)
 	if err != nil {
 		return nil, newError(protocol.CodeUnrepresentable, "the request does not fit into a frame: %w", err)

@@ -29,7 +29,8 @@ type BreakGlass struct {
 	// By and Reason say who does it, and why.
 	By     string `json:"by"`
 	Reason string `json:"reason"`
-	// Until is when it ends, at most [MaxBreakGlass] from now.
+	// Until is when it ends, at most [MaxBreakGlass] from now: until then the plugin may
+	// be opened, too.
 	Until time.Time `json:"until"`
 	// ExpiryGrace accepts metadata that has expired not longer ago than this, at
 	// most [MaxExpiryGrace]; 0 overrides the policy only.

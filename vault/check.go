@@ -80,12 +80,16 @@ func (o Options) checkEngines(found *mistakes) {
 
 // checkStores finds trust stores that several repositories would share.
 func (o Options) checkStores(found *mistakes) {
-	owner := map[string]string{}
+	owner := map[string]string{realPath(filepath.Join(o.MetadataDir, recordsName)): "the record of what is installed"}
 	for i, r := range o.Repositories {
-		if r.MetadataDir == "" {
-			continue
+		dir := r.MetadataDir
+		if dir == "" {
+			dir = filepath.Join(o.MetadataDir, storeName(r.Name))
 		}
-		dir := realPath(r.MetadataDir)
+		dir = realPath(dir)
+		if other := owner[dir]; other == r.label(i) {
+			continue // It has been said that they have one name.
+		}
 		if other, ok := owner[dir]; ok {
 			found.add(fmt.Sprintf("repositories[%d].metadataDir", i), "give each a trust store of its own",
 				"%s: %s has the same metadata directory", r.label(i), other)

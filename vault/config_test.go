@@ -134,7 +134,9 @@ func env(vars ...string) func(string) string {
 func TestPrecedence(t *testing.T) {
 	url := func(o Options) any { return o.Repositories[0].URL }
 	root := func(o Options) any { return string(o.Repositories[0].Root) }
-	seen := map[string]bool{"File": true, "OnSecurityEvent": true, "Logger": true, "Now": true} // of code alone
+	seen := map[string]bool{ // of code alone
+		"File": true, "OnSecurityEvent": true, "Logger": true, "Now": true, "TracerProvider": true, "MeterProvider": true,
+	}
 	for name, tt := range map[string]struct {
 		get  func(Options) any
 		code func(*Options)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -81,12 +82,16 @@ type ResolveOptions struct {
 func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOptions) (*Plugin, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultResolve)
 	var p *Plugin
 	if err == nil {
 		p, err = v.choose(ctx, id, constraint, o, func() (*Listing, error) { return v.offered(ctx, v.concerned(id)) })
 	}
-	if err != nil {
-		return nil, v.fail("resolve", "", "", err)
+	if p != nil && op.On() {
+		describeSpan(op, p.Target, p.Repository, p.Publisher, p.Name, p.Version)
+	}
+	if err = v.finish(op, "resolve", "", "", err); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -145,7 +150,7 @@ func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plu
 	if len(missing) > 0 {
 		// It might be there.
 		e := *tuferr.As(missing[0].Err)
-		e.Msg = fmt.Sprintf("%s cannot be looked for everywhere: %s", id, e.Msg)
+		e.Msg, e.Role = fmt.Sprintf("%s cannot be looked for everywhere: %s", id, e.Msg), ""
 		return &e
 	}
 	e := tuferr.New(protocol.CodeNotFound, "no repository that answers for it lists %s", id)
@@ -186,12 +191,25 @@ func inChannel(p *Plugin, channel string) bool {
 func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, span := v.tel.Begin(ctx, telemetry.VaultList)
 	var listing *Listing
 	if err == nil {
-		listing, err = v.offered(ctx, v.repos)
+		listing, err = v.selected(ctx, o, wanted)
 	}
+	if listing != nil && span.On() {
+		span.Set(telemetry.Count.Int(len(listing.Plugins)))
+	}
+	if err = v.finish(span, op, "", "", err); err != nil {
+		return nil, err
+	}
+	return listing, nil
+}
+
+// selected lists what is wanted of what all repositories offer.
+func (v *Vault) selected(ctx context.Context, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {
+	listing, err := v.offered(ctx, v.repos)
 	if err != nil {
-		return nil, v.fail(op, "", "", err)
+		return nil, err
 	}
 	all := listing.Plugins
 	listing.Plugins = []Plugin{}
@@ -203,7 +221,7 @@ func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(
 		}
 		if p.Denied == nil {
 			if err := v.weigh(ctx, p, InstallOptions{}); err != nil {
-				return nil, v.fail(op, "", "", err)
+				return nil, err
 			}
 		}
 		if p.Denied != nil && !o.Denied || o.Latest && last != nil && p.Name != "" && last.ID() == p.ID() {

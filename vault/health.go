@@ -12,9 +12,9 @@ import (
 // topLevel are the roles without which a repository cannot answer.
 var topLevel = []string{"root", "timestamp", "snapshot", "targets"}
 
-// timestampShare divides the warning for timestamp: a server renews it by itself, and
-// often it lives no longer than a day.
-const timestampShare = 8
+// oftenSigned is by how much timestamp and snapshot may come closer to their expiry
+// than other roles: their keys are online, and sign anew all the time.
+const oftenSigned = 24
 
 // unreadable is why a repository without a status is down.
 const unreadable = "its trust store cannot be read"
@@ -22,8 +22,7 @@ const unreadable = "its trust store cannot be read"
 // judge grades a status from the facts in it: the mode, and the Name and Client of
 // each repository. It fills in Roles, Health and Reasons; those of a repository
 // without Client stay if it has any. A role is said to expire soon from warn before
-// on, timestamp from an eighth of it; 0 means [DefaultExpiryWarning], negative never.
-// It is pure.
+// on; 0 means [DefaultExpiryWarning], negative never. It is pure.
 //
 // A repository is down if it cannot answer now: its mode is off, its trust store
 // cannot be read or has no root, a top-level role has expired and the last call has
@@ -80,6 +79,9 @@ func (r *RepositoryStatus) judge(warn time.Duration, now time.Time) {
 		r.worsen(HealthDegraded, "nothing of it has been verified yet")
 	}
 	r.judgeLastError()
+	if info, _ := c.Offline.Lookup(); c.Offline != "" {
+		r.worsen(HealthDegraded, "metadata that was verified before answers for it: "+info.Meaning)
+	}
 	r.judgeEngines()
 	for _, m := range c.Mirrors {
 		if m.State == "down" || m.State == "set back" {
@@ -104,8 +106,8 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 	failed := r.Client.LastErrorCode != "" && (class == protocol.ClassVerdict || class == protocol.ClassTransport)
 	for _, role := range roles {
 		left, warn := role.Expires.Sub(now), warn
-		if role.Name == "timestamp" {
-			warn /= timestampShare
+		if role.Name == "timestamp" || role.Name == "snapshot" {
+			warn /= oftenSigned
 		}
 		r.Roles = append(r.Roles, RoleStatus{RoleStatus: role, SecondsLeft: int64(left.Round(time.Second) / time.Second)})
 		when := role.Expires.UTC().Format(time.RFC3339)

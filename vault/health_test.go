@@ -71,11 +71,13 @@ func TestJudge(t *testing.T) {
 		"mirror down": {func(c *hybrid.Status) {
 			c.Mirrors = []hybrid.MirrorStatus{{MetadataURL: "https://user:secret@m/metadata", State: "down"}, {State: "ready"}}
 		}, HealthDegraded, []string{"the mirror https://redacted@m/metadata is down"}},
-		"publisher expired":  {expires(4, 0), HealthDegraded, []string{"acme expired on 2026-06-01T12:00:00Z"}},
-		"expires soon":       {expires(1, time.Hour), HealthDegraded, []string{"timestamp expires soon, on 2026-06-01T13:00:00Z"}},
-		"targets expires":    {expires(3, 23*time.Hour), HealthDegraded, []string{"targets expires soon, on 2026-06-02T11:00:00Z"}},
-		"expires in a day":   {expires(3, DefaultExpiryWarning), HealthOK, nil},
-		"timestamp of a day": {expires(1, 12*time.Hour), HealthOK, nil}, // when its server renews it
+		"publisher expired":              {expires(4, 0), HealthDegraded, []string{"acme expired on 2026-06-01T12:00:00Z"}},
+		"expires soon":                   {expires(1, time.Hour-time.Second), HealthDegraded, []string{"timestamp expires soon, on 2026-06-01T12:59:59Z"}},
+		"timestamp expires in two hours": {expires(1, 2*time.Hour), HealthOK, nil},
+		"targets expire in two hours":    {expires(3, 2*time.Hour), HealthDegraded, []string{"targets expires soon, on 2026-06-01T14:00:00Z"}},
+		"offline": {func(c *hybrid.Status) { c.Offline = protocol.CodeUnreachable }, HealthDegraded,
+			[]string{"metadata that was verified before answers for it: repository not accessible"}},
+		"expires in a day":   {expires(1, DefaultExpiryWarning), HealthOK, nil},
 		"never refreshed":    {func(c *hybrid.Status) { c.LastRefresh = time.Time{} }, HealthDegraded, []string{"nothing of it has been verified yet"}},
 		"verdict":            {last(protocol.CodeUnsigned), HealthDegraded, []string{"the last call failed: not signed by the required threshold of distinct keys"}},
 		"unreachable":        {last(protocol.CodeUnreachable), HealthDegraded, []string{"the last call failed: repository not accessible"}},
@@ -122,7 +124,9 @@ func TestJudgeWarnsWhenAsked(t *testing.T) {
 	s := statusOf(sound())
 	judge(s, 72*time.Hour, noon)
 	require.Equal(t, HealthDegraded, s.Health)
-	require.Len(t, s.Reasons, 4, "timestamp is another matter")
+	require.Len(t, s.Reasons, 3, "not of timestamp and snapshot")
+	judge(s, 24*72*time.Hour, noon)
+	require.Len(t, s.Reasons, 5)
 	require.EqualValues(t, 48*3600, s.Repositories[0].Roles[0].SecondsLeft)
 	s.Repositories[0].Client.Roles[1].Expires = noon.Add(time.Nanosecond)
 	judge(s, -1, noon)

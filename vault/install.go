@@ -3,11 +3,13 @@ package vault
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -19,6 +21,7 @@ import (
 func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultLookup)
 	var p *Plugin
 	if err == nil {
 		p, err = v.metadata(ctx, target)
@@ -26,8 +29,11 @@ func (v *Vault) PluginMetadata(ctx context.Context, target string) (*Plugin, err
 	if err == nil {
 		err = v.weigh(ctx, p, InstallOptions{})
 	}
-	if err != nil {
-		return nil, v.fail("lookup", "", target, err)
+	if p != nil && op.On() {
+		describeSpan(op, target, p.Repository, p.Publisher, p.Name, p.Version)
+	}
+	if err = v.finish(op, "lookup", "", target, err); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -81,15 +87,45 @@ func (v *Vault) highest(ctx context.Context, p *Plugin) (string, error) {
 func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o InstallOptions) (*Result, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultInstall)
 	i := &installation{Vault: v, target: target, options: o}
 	var r *Result
 	if err == nil {
 		r, err = i.run(ctx)
 	}
-	if err != nil {
-		return nil, v.fail("download", i.repository, target, err)
+	if r != nil && op.On() {
+		op.Set(telemetry.FromCache.Bool(r.FromCache))
+		describeSpan(op, target, r.Repository, r.Publisher, r.Name, r.Version)
+	}
+	if err = v.finish(op, "download", i.repository, target, err); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// Uninstall forgets that a plugin is installed: it is not opened any more. Its bytes
+// stay in the cache, and no version below the highest one takes its place unasked.
+// The error is of the family ErrNotFound if it is not installed.
+func (v *Vault) Uninstall(ctx context.Context, target string) error {
+	ctx, leave, err := v.begin(ctx)
+	defer leave()
+	removed := false
+	if err == nil {
+		removed, err = v.book.Remove(ctx, target)
+	}
+	if err == nil && !removed {
+		err = notInstalled()
+	}
+	if err != nil {
+		return v.fail("uninstall", "", target, err)
+	}
+	return nil
+}
+
+func notInstalled() error {
+	e := tuferr.New(protocol.CodeNotFound, "the plugin is not installed")
+	e.Hint = "install it first: VerifyAndDownloadPlugin"
+	return e
 }
 
 // fail ends a call with an error: it says what was being done, and raises the
@@ -133,6 +169,10 @@ func (i *installation) run(ctx context.Context) (*Result, error) {
 			return nil, refusal(d)
 		}
 	} else if err := o.BreakGlass.check(i.target, digest, i.opts.Now()); err != nil {
+		e := Event{Code: EventBreakGlass, Severity: hybrid.SeverityCritical, Target: i.target}
+		e.rest(err)
+		e.Message = scrub(err.Error())
+		i.emit(e)
 		return nil, err
 	}
 	agreed, err := i.search(ctx, i.target, i.bring, i.look)
@@ -256,6 +296,9 @@ func (i *installation) record(ctx context.Context, p *Plugin) error {
 	r := records.Record{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
 		EntryPoint: p.EntryPoint, Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
+	}
+	if b := i.options.BreakGlass; b != nil && i.overrode != nil {
+		r.Until = b.Until.UTC().Truncate(time.Second)
 	}
 	if i.options.BreakGlass != nil && !i.options.AllowDowngrade {
 		return i.book.AddBeside(ctx, r) // It is for this one alone.

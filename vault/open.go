@@ -3,12 +3,14 @@ package vault
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/sealed"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -46,16 +48,24 @@ type Opened struct {
 // verified metadata has once taken back does not run on: whoever cuts the
 // connection would bring it back.
 //
+// What was installed by break-glass against the policy is opened until that ends.
+//
 // The error is of the family ErrNotFound if it is not installed.
 func (v *Vault) Open(ctx context.Context, target string) (*Opened, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
+	ctx, op := v.tel.Begin(ctx, telemetry.VaultOpen)
 	var o *Opened
 	if err == nil {
 		o, err = v.open(ctx, target)
 	}
+	if o != nil && op.On() {
+		op.Set(telemetry.RunsOn.Bool(o.RunsOn != nil))
+		describeSpan(op, target, o.Repository, o.Publisher, o.Name, o.Version)
+	}
+	err = v.finish(op, "open", "", target, err)
 	if err != nil {
-		return nil, v.fail("open", "", target, err)
+		return nil, err
 	}
 	return o, nil
 }
@@ -69,19 +79,17 @@ func (v *Vault) open(ctx context.Context, target string) (*Opened, error) {
 		return nil, err
 	}
 	if !ok {
-		e := tuferr.New(protocol.CodeNotFound, "the plugin is not installed")
-		e.Hint = "install it first: VerifyAndDownloadPlugin"
-		return nil, e
+		return nil, notInstalled()
 	}
 	p, err := v.metadata(ctx, target)
 	var runsOn error
 	switch {
 	case err == nil:
 		v.remember(ctx, rec, takenBack(p, rec, nil))
-		err = v.mayOpen(p, rec)
+		err = v.permitted(rec, v.mayOpen(p, rec))
 		rec.EntryPoint = p.EntryPoint
 	case mayRunOn(err):
-		runsOn, err = err, v.mayGoOn(rec)
+		runsOn, err = err, v.permitted(rec, v.mayGoOn(rec))
 	case tuferr.ClassOf(err) == protocol.ClassNotFound:
 		v.remember(ctx, rec, takenBack(nil, rec, err))
 	}
@@ -116,6 +124,18 @@ func mayRunOn(err error) bool {
 		return true
 	}
 	return false
+}
+
+// permitted forgives a denial of the policy while the break-glass lasts by which the
+// plugin was installed.
+func (v *Vault) permitted(rec records.Record, err error) error {
+	if tuferr.CodeOf(err) != protocol.CodePolicyDenied || !v.opts.Now().Before(rec.Until) {
+		return err
+	}
+	v.emit(Event{Code: EventBreakGlass, Severity: hybrid.SeverityCritical, Repository: rec.Repository, Target: rec.Target,
+		Message:  fmt.Sprintf("%s was opened by break-glass, which lasts until %s: against %v", rec.Target, rec.Until.Format(time.RFC3339), err),
+		Evidence: Evidence{Digest: rec.Hashes["sha256"], To: rec.Version, Rule: ruleOf(err)}})
+	return nil
 }
 
 // mayOpen says whether verified metadata and the policy let an installed plugin be

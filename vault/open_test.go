@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,4 +208,38 @@ func TestADamagedRecordIsNotForgotten(t *testing.T) {
 	require.NoError(t, os.WriteFile(files[0], []byte("{"), 0o600))
 	e := w.refused(v, tool("1.0.0"), InstallOptions{}, hybrid.ErrLocal)
 	require.Equal(t, files[0], e.Path)
+}
+
+// What was installed by break-glass can be run, until that ends, and everybody sees
+// it.
+func TestABreakGlassLastsForOpen(t *testing.T) {
+	w := newWorld(t, "one")
+	r := tool("1.0.0")
+	r.yanked = "it bites"
+	w.publish("one", r)
+	v := w.vault()
+	w.install(v, r, glass(w, r))
+	w.opened(v, r)
+	require.Contains(t, w.told(EventBreakGlass).Message, "it bites")
+	require.Eventually(t, func() bool { return strings.Count(w.codes(), string(EventBreakGlass)) == 2 }, 10*time.Second, time.Millisecond)
+	w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1)
+	w.repos["one"].Publish("targets")
+	require.ErrorIs(t, w.opened(v, r).RunsOn, hybrid.ErrUnsigned)
+
+	later := w.vault(func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } })
+	_, err := later.Open(t.Context(), r.path())
+	require.ErrorIs(t, err, hybrid.ErrPolicyDenied)
+}
+
+func TestUninstall(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("2.0.0"))
+	v := w.vault()
+	require.ErrorIs(t, v.Uninstall(t.Context(), tool("2.0.0").path()), hybrid.ErrNotFound)
+	w.install(v, tool("2.0.0"), InstallOptions{})
+	require.NoError(t, v.Uninstall(t.Context(), tool("2.0.0").path()))
+	_, err := v.Open(t.Context(), tool("2.0.0").path())
+	require.ErrorIs(t, err, hybrid.ErrNotFound)
+	_, err = v.VerifyAndDownloadPlugin(t.Context(), tool("1.0.0").path(), InstallOptions{})
+	require.Equal(t, "downgrade", rule(t, err), "it stands against a downgrade still")
 }

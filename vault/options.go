@@ -4,12 +4,15 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
 
-// DefaultExpiryWarning is how long before the expiry of a role health says so; see
-// [Options].
+// DefaultExpiryWarning is how long before the expiry of a role health says so: an
+// hour for timestamp and snapshot.
 const DefaultExpiryWarning = 24 * time.Hour
 
 // DefaultRepository is the name of the repository that the environment names.
@@ -74,9 +77,9 @@ type Options struct {
 	// cannot be reached may answer from verified metadata; 0 means 24 hours,
 	// negative never.
 	MaxMetadataAge time.Duration
-	// ExpiryWarning is how long before the expiry of a role health is degraded; 0
-	// means [DefaultExpiryWarning], negative not before it has expired. For timestamp,
-	// which often lives for a day and is renewed by itself, it is an eighth of that.
+	// ExpiryWarning is how long before the expiry of a role health is degraded, and a
+	// 24th of it for timestamp and snapshot, which are signed anew all the time; 0
+	// means [DefaultExpiryWarning], negative not before it has expired.
 	ExpiryWarning time.Duration
 
 	// AuditDir is where the audit log is kept: every decision, in lines that nobody can
@@ -92,8 +95,13 @@ type Options struct {
 	// on a goroutine of its own: it may block, and may call the vault, except
 	// Shutdown. See [Vault.Events].
 	OnSecurityEvent func(Event)
-	// Logger gets what is worth debugging; nil means none.
+	// Logger gets what is worth debugging; nil means none. See [hybrid.Options]; the
+	// vault's own lines are those of the component tuf:vault.
 	Logger *slog.Logger
+	// TracerProvider and MeterProvider get the spans and metrics that docs/telemetry.md
+	// lists, those of each repository with its name as ragnos.repository; nil means none.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

@@ -22,7 +22,8 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 )
 
-// httpEffects are the rows of Repository.HTTP.
+// httpEffects are the rows of Repository.HTTP. Those that count what fails do so
+// with a plugin: metadata may be asked for ahead.
 var httpEffects = map[string]func(t *testing.T, w *world){
 	"Repository.HTTP.MaxRequests": func(_ *testing.T, w *world) {
 		for _, bound := range []int{1, 2, 4} {
@@ -41,7 +42,7 @@ var httpEffects = map[string]func(t *testing.T, w *world){
 	},
 	"Repository.HTTP.Attempts": func(_ *testing.T, w *world) {
 		of := func(attempts int) *Vault {
-			w.servers["one"].On("metadata/timestamp.json", tuftest.Then(1, tuftest.Status(http.StatusServiceUnavailable), tuftest.File))
+			w.servers["one"].On(tool("1.0.0").file(), tuftest.Then(1, tuftest.Status(http.StatusServiceUnavailable), tuftest.File))
 			return w.vault(first(func(r *Repository) { r.HTTP.Attempts = attempts }))
 		}
 		w.refused(of(1), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
@@ -105,8 +106,10 @@ var httpEffects = map[string]func(t *testing.T, w *world){
 	},
 	"Repository.HTTP.BackoffMin": func(_ *testing.T, w *world) {
 		of := func(pause time.Duration) *Vault {
-			w.servers["one"].On("metadata/timestamp.json", tuftest.Then(1, tuftest.Status(http.StatusServiceUnavailable), tuftest.File))
-			return w.vault(web(func(h *hybrid.HTTPOptions) { h.Attempts, h.BackoffMin, h.BackoffMax = 2, pause, time.Hour }))
+			w.servers["one"].On(tool("1.0.0").file(), tuftest.Then(1, tuftest.Status(http.StatusServiceUnavailable), tuftest.File))
+			return w.vault(web(func(h *hybrid.HTTPOptions) {
+				h.Attempts, h.BackoffMin, h.BackoffMax, h.StreamTimeout = 2, pause, time.Hour, 10*time.Second
+			}))
 		}
 		w.refused(of(time.Hour), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
 		w.install(of(1), tool("1.0.0"), InstallOptions{})
@@ -114,14 +117,14 @@ var httpEffects = map[string]func(t *testing.T, w *world){
 	"Repository.HTTP.BackoffMax": func(_ *testing.T, w *world) {
 		// Doubled twenty times a millisecond is more than any deadline here.
 		const failures = 20
-		of := func(most time.Duration) *Vault {
-			w.servers["one"].On("metadata/timestamp.json", tuftest.Then(failures, tuftest.Status(http.StatusServiceUnavailable), tuftest.File))
+		of := func(most, timeout time.Duration) *Vault {
+			w.servers["one"].On(tool("1.0.0").file(), tuftest.Then(failures, tuftest.Status(http.StatusServiceUnavailable), tuftest.File))
 			return w.vault(web(func(h *hybrid.HTTPOptions) {
-				h.Attempts, h.BackoffMin, h.BackoffMax, h.TotalTimeout = failures+1, time.Millisecond, most, 3*time.Second
+				h.Attempts, h.BackoffMin, h.BackoffMax, h.StreamTimeout = failures+1, time.Millisecond, most, timeout
 			}))
 		}
-		w.refused(of(time.Hour), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
-		w.install(of(time.Millisecond), tool("1.0.0"), InstallOptions{})
+		w.refused(of(time.Hour, time.Second), tool("1.0.0"), InstallOptions{}, hybrid.ErrTransport)
+		w.install(of(time.Millisecond, time.Minute), tool("1.0.0"), InstallOptions{})
 	},
 	"Repository.HTTP.ClientCertificate": func(t *testing.T, w *world) {
 		s := httptest.NewUnstartedServer(w.servers["one"])

@@ -13,6 +13,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/pyenv/pyenvtest"
@@ -173,6 +177,18 @@ var effects = map[string]func(t *testing.T, w *world){
 		lax := w.vaultThatCannotEnd(blocked, func(o *Options) { o.AuditBestEffort = true })
 		w.install(lax, tool("1.0.0"), InstallOptions{})
 	},
+	"Options.TracerProvider": func(t *testing.T, w *world) {
+		spans := tracetest.NewInMemoryExporter()
+		w.install(w.vault(func(o *Options) { o.TracerProvider = trace.NewTracerProvider(trace.WithSyncer(spans)) }), tool("1.0.0"), InstallOptions{})
+		require.NotEmpty(t, spans.GetSpans())
+	},
+	"Options.MeterProvider": func(t *testing.T, w *world) {
+		reader := metric.NewManualReader()
+		w.install(w.vault(func(o *Options) { o.MeterProvider = metric.NewMeterProvider(metric.WithReader(reader)) }), tool("1.0.0"), InstallOptions{})
+		var got metricdata.ResourceMetrics
+		require.NoError(t, reader.Collect(t.Context(), &got))
+		require.NotEmpty(t, got.ScopeMetrics)
+	},
 	"Options.OnSecurityEvent": func(t *testing.T, w *world) {
 		w.install(w.vault(func(o *Options) { o.OnSecurityEvent = nil }), tool("1.0.0"), InstallOptions{})
 		require.Empty(t, w.all())
@@ -186,7 +202,7 @@ var effects = map[string]func(t *testing.T, w *world){
 		})
 		w.install(v, tool("1.0.0"), InstallOptions{})
 		require.NoError(t, v.Shutdown(t.Context()))
-		require.Regexp(t, `msg=request repository=one url=\S*timestamp.json`, log.String())
+		require.Regexp(t, `msg=request repository=one component=tuf:transport url=\S*timestamp.json`, log.String())
 	},
 	"Options.Now": func(_ *testing.T, w *world) {
 		later := w.vault(func(o *Options) { o.Now = func() time.Time { return time.Now().AddDate(100, 0, 0) } })

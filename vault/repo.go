@@ -33,6 +33,7 @@ func (v *Vault) newRepo(r Repository) (*repo, error) {
 		RefreshInterval: o.RefreshInterval, MaxMetadataAge: o.MaxMetadataAge,
 		MaxRoots: r.MaxRoots, MaxRoles: r.MaxRoles, MaxDownloads: r.MaxDownloads, Limits: r.Limits, HTTP: r.HTTP,
 		Logger: o.Logger.With("repository", r.Name), Now: o.Now,
+		TracerProvider: o.TracerProvider, MeterProvider: o.MeterProvider, TelemetryName: r.Name,
 		OnEvent: func(e hybrid.Event) { v.emit(translate(r.Name, e)) },
 	})
 	if err != nil {

@@ -144,6 +144,7 @@ func (v *Vault) consensus(ctx context.Context, r *route, target string, several 
 			}
 		}
 		if g := largest(grouped(all)); len(g) >= r.threshold {
+			v.dissent(target, g, all)
 			return g, nil
 		}
 	}
@@ -167,6 +168,19 @@ func (v *Vault) consensus(ctx context.Context, r *route, target string, several 
 		return nil, v.unanswered(target, could)
 	}
 	return nil, v.unmet(target, r, all, len(groups) > 1)
+}
+
+// dissent tells of those that sign something else than what enough others agree on.
+func (v *Vault) dissent(target string, agreed, all []*answer) {
+	for _, a := range all {
+		if a.err != nil || slices.Contains(agreed, a) {
+			continue
+		}
+		v.emit(Event{Code: EventConflict, Severity: hybrid.SeverityCritical, Repository: a.repo.name, Target: target,
+			Message: fmt.Sprintf("%s signs %s of %s, and %d others agree on %s", a.repo.name, digestOf(a.info.Hashes), target,
+				len(agreed), digestOf(agreed[0].info.Hashes)),
+			Evidence: Evidence{Digest: a.info.Hashes["sha256"], Role: a.info.Role}})
+	}
 }
 
 // putAll asks repositories at the same time. Once enough agree, with those who have

@@ -361,3 +361,17 @@ func TestNamesTouchNoPath(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 }
+
+// Whoever signs something else than enough others is told of.
+func TestDissentIsTold(t *testing.T) {
+	mine, forged := tool("1.0.0"), tool("1.0.0")
+	forged.content = "what somebody with the keys of one repository wants"
+	w := newWorld(t, "one", "two", "three")
+	w.publish("one", forged)
+	w.publish("two", mine)
+	w.publish("three", mine)
+	require.Equal(t, []string{"two", "three"}, w.install(w.vault(both(2)), mine, InstallOptions{}).Agree)
+	e := w.told(EventConflict)
+	require.Equal(t, "one", e.Repository)
+	require.Equal(t, tuftest.SHA256(forged.bytes()), e.Evidence.Digest)
+}

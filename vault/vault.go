@@ -10,6 +10,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 )
 
@@ -21,6 +22,7 @@ type Vault struct {
 	byName map[string]*repo
 	routes []route
 	events *dispatcher
+	tel    *telemetry.Telemetry // nil if nobody wants it
 	book   *records.Book
 	calls  *calls
 	trail  *trail
@@ -38,8 +40,8 @@ func New(o Options) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{opts: o, byName: map[string]*repo{}, events: newDispatcher(o.OnSecurityEvent, o.Now, o.Logger), calls: newCalls(),
-		book: records.Open(filepath.Join(o.MetadataDir, recordsName))}
+	v := &Vault{opts: o, byName: map[string]*repo{}, events: newDispatcher(o.OnSecurityEvent, o.Now, o.Logger.With("component", "tuf:vault")),
+		tel: telemetry.New(o.TracerProvider, o.MeterProvider, ""), book: records.Open(filepath.Join(o.MetadataDir, recordsName)), calls: newCalls()}
 	v.trail = newTrail(o.AuditDir, o.Now, v.auditLost)
 	for _, r := range o.Repositories {
 		made, err := v.newRepo(r)

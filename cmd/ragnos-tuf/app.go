@@ -15,6 +15,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
+	"github.com/ragnos-labs/vault-tuf/internal/debuglog"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -153,20 +154,15 @@ func (a *app) note(e hybrid.Event) {
 
 // logger is nil unless debugging was asked for.
 func (a *app) logger() *slog.Logger {
-	if !a.debug && !debugWanted(os.Getenv("DEBUG")) {
+	wanted := os.Getenv("DEBUG")
+	if a.debug {
+		wanted += ",tuf:*"
+	}
+	selected := debuglog.Parse(wanted)
+	if !selected.Any() {
 		return nil
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// debugWanted tells whether a DEBUG variable, a list of patterns, names us.
-func debugWanted(patterns string) bool {
-	for p := range strings.FieldsFuncSeq(patterns, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if p == "*" || strings.HasPrefix(p, "tuf:") {
-			return true
-		}
-	}
-	return false
+	return slog.New(debuglog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: debuglog.Level}), selected))
 }
 
 // readRoot reads a trusted root file. Whether it is one is for others to find out.

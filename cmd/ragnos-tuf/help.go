@@ -38,7 +38,9 @@ Environment, for what no flag says:
   RAGNOS_TUF_HOME          user data, home of the private Python environment
                            (default $XDG_DATA_HOME/ragnos-tuf or
                            ~/.local/share/ragnos-tuf)
-  DEBUG=tuf:*              --debug
+  DEBUG=tuf:*              --debug; or parts: tuf:client, tuf:engine, tuf:worker,
+                           tuf:transport, tuf:store, tuf:vault, tuf:frames, as in
+                           DEBUG=tuf:*,-tuf:transport
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY  as usual
 
 Exit codes: 0 success, 2 wrong use, 3 not found, 10 to 23 refused for good,

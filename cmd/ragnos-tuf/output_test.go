@@ -34,9 +34,6 @@ func TestWords(t *testing.T) {
 	for s, want := range map[string]string{"/a/b.c": "/a/b.c", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "-x": "'-x'", "$(x)": "'$(x)'"} {
 		require.Equal(t, want, shellQuote(s))
 	}
-	for s, want := range map[string]bool{"": false, "tuf:*": true, "other:*": false, "other:*, tuf:client": true, "*": true, "-tuf:*": false} {
-		require.Equal(t, want, debugWanted(s), s)
-	}
 }
 
 // Of several errors none is hidden, and the gravest decides.

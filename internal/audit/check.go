@@ -98,7 +98,7 @@ func (c *checker) endRun(next int64) {
 	at := *c.run
 	c.run = nil
 	if next <= c.want {
-		c.problem(KindForeign, at, 0, 0, "%d lines are none of this log", c.runLen)
+		c.problem(KindForeign, at, 0, 0, "what stands here is none of this log (lines: %d)", c.runLen)
 		return
 	}
 	c.problem(KindEdited, at, c.want, next-1, "what stands in place of %s is not what was written", lines(c.want, next-1))
@@ -210,7 +210,7 @@ func (c *checker) settle() {
 func (c *checker) count(s *seen) {
 	r := c.rep
 	r.Lines++
-	if r.First.IsZero() && r.Lines == 1 {
+	if r.Lines == 1 {
 		r.First = s.at
 	} else if s.at.Before(r.Last) {
 		r.Backward++
@@ -253,7 +253,7 @@ func (c *checker) endOfRuns(end Place, covered int64) {
 	case c.hole:
 		c.rep.Torn = &Torn{at, end.Offset - at.Offset}
 	default:
-		c.problem(KindForeign, at, 0, 0, "%d lines at the end are none of this log, or were edited", c.runLen)
+		c.problem(KindForeign, at, 0, 0, "what stands at the end is none of this log, or was edited (lines: %d)", c.runLen)
 	}
 	c.run = nil
 }

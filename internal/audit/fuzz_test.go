@@ -2,11 +2,14 @@ package audit
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 // FuzzVerify: whatever stands in the files of a log, there is a report of bounded
@@ -42,6 +45,25 @@ func FuzzVerify(f *testing.F) {
 		_, err = VerifyExport(background, bytes.NewReader(raw), VerifyOptions{Verifiers: s.keys, Checkpoints: given})
 		require.NoError(t, err)
 		_ = os.RemoveAll(dir)
+	})
+}
+
+// FuzzEvent: what may be written can be read.
+func FuzzEvent(f *testing.F) {
+	for _, raw := range []string{`{"b":1e400,"a":-0}`, `{"a":1.50,"b":-0.0,"c":123456789012345678901234567890}`, `{"\u00e9":"\ud83d\ude00\/"}`, `[]`} {
+		f.Add([]byte(raw))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		event, err := encodeEvent(json.RawMessage(raw))
+		if err != nil {
+			requireCode(t, err, protocol.CodeUsage)
+			return
+		}
+		l := line{seq: 1, at: noon, event: event}
+		written := l.append(nil)
+		got, err := parseLine(written[:len(written)-1])
+		require.NoError(t, err)
+		require.Equal(t, string(event), string(got.event))
 	})
 }
 

@@ -96,6 +96,31 @@ func TestNewKey(t *testing.T) {
 	require.EqualValues(t, 2, rep.Checkpoints)
 }
 
+// TestNewName: a key with another name goes on as well.
+func TestNewName(t *testing.T) {
+	dir := newDir(t)
+	_, _, old := newKey(t, "unused")
+	for _, name := range []string{"one", "two", "three"} {
+		signer, _, public := newKey(t, name)
+		old += "\n" + public
+		opts := quiet()
+		opts.Name, opts.Signer = "", signer // without verifiers
+		l := open(t, dir, opts)
+		for range 2 {
+			_, err := l.Checkpoint(background)
+			require.NoError(t, err)
+		}
+		add(t, l, 2)
+		require.NoError(t, l.Close(background))
+	}
+	put(t, filepath.Join(dir, PublicName), old)
+	rep, err := Verify(background, dir, VerifyOptions{})
+	require.NoError(t, err)
+	require.Empty(t, rep.Problems)
+	require.EqualValues(t, 6, rep.Covered)
+	require.EqualValues(t, 9, rep.Checkpoints)
+}
+
 // TestForgedCheckpoints: what is wrong with a checkpoint, stored or given, is said.
 func TestForgedCheckpoints(t *testing.T) {
 	s := newSample(t, 6, 100)

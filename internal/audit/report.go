@@ -33,7 +33,7 @@ const (
 	KindCheckpointMissing Kind = "checkpoint_missing"
 	// KindCheckpointForeign: a checkpoint is for another log.
 	KindCheckpointForeign Kind = "checkpoint_other_log"
-	// KindCheckpointOrder: a stored checkpoint covers no more than the one before it.
+	// KindCheckpointOrder: a stored checkpoint covers less than the one before it.
 	KindCheckpointOrder Kind = "checkpoint_order"
 	// KindKeyMissing: there is no key to check checkpoints with.
 	KindKeyMissing Kind = "key_missing"
@@ -125,9 +125,11 @@ func (r *Report) conclude(ownKeys, anchored bool) {
 	switch {
 	case r.Covered == 0 && r.Lines > 0:
 		note("No checkpoint covers any line: whoever can write here could have rewritten all of them without trace.")
+	case r.Covered > 0 && !r.OK():
+		note("Lines 1 to %d, where they have their number, are what was signed. Look at the problems for what else stands there.", r.Covered)
 	case r.Covered < r.Lines:
 		note("Lines 1 to %d are what was signed. The %d after them hang together, but anybody could have cut, added or rewritten them without trace, and more lines could have stood behind them.", r.Covered, r.Lines-r.Covered)
-	case r.Lines > 0 && r.OK():
+	case r.Lines > 0:
 		note("All %d lines are what was signed. Lines that once stood behind them could have been cut without trace.", r.Lines)
 	}
 	if r.Torn != nil {

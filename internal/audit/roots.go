@@ -118,7 +118,7 @@ func (r *roots) advance() {
 			continue
 		}
 		r.keep(c)
-		if c.size <= r.size && r.size > 0 {
+		if c.size < r.size {
 			r.rep.add(Problem{Kind: KindCheckpointOrder, Place: at, Message: fmt.Sprintf("a checkpoint of %d lines stands behind one of %d", c.size, r.size)})
 			continue
 		}

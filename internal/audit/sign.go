@@ -18,8 +18,7 @@ const lastNotes = 2 * maxNote
 
 // stored is the end of the file of checkpoints.
 type stored struct {
-	// raw is the last note, and checked what it says, nil if no known key has signed it
-	// for this log.
+	// raw is the last note, and checked what it says, nil if no known key has signed it.
 	raw     []byte
 	checked *checkpoint
 	// end is where the next one belongs; what stands there is torn.
@@ -41,7 +40,7 @@ func (l *Log) lastStored() (*stored, error) {
 	if err != nil {
 		return nil, diskfile.Error("read", path, err)
 	}
-	if c, err := openCheckpoint(s.raw, l.known); err == nil && c.origin == l.signer.Name() {
+	if c, err := openCheckpoint(s.raw, l.known); err == nil {
 		s.checked = &c
 	}
 	return s, nil

@@ -143,16 +143,14 @@ func TestEveryByte(t *testing.T) {
 		if int64(i) >= s.offset(line)+int64(len(s.lines[line-1])) {
 			line++
 		}
-		for _, b := range []byte{old ^ 1, old ^ 0x20, '\n', '"', '0', 'a', 0, 0xff} {
+		for k, b := range []byte{old ^ 1, '\n', old ^ 0x20, '"', '0', 'a', 0, 0xff} {
 			if b == old {
 				continue
 			}
 			edited := bytes.Clone(raw)
 			edited[i] = b
-			for _, anchored := range []bool{true, false} {
-				rep := s.verify(t, dir, map[string][]byte{fileName(1): edited}, anchored)
-				s.requirePlace(t, rep, line, fmt.Sprintf("byte %d, line %d: %q to %q", i, line, old, b))
-			}
+			rep := s.verify(t, dir, map[string][]byte{fileName(1): edited}, k%2 == 0)
+			s.requirePlace(t, rep, line, fmt.Sprintf("byte %d, line %d: %q to %q", i, line, old, b))
 		}
 	}
 }

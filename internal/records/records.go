@@ -68,13 +68,16 @@ type Record struct {
 	At time.Time `json:"at"`
 	// TakenBack is why verified metadata took it back since, "" if it has not.
 	TakenBack string `json:"taken_back,omitempty"`
+	// Until is when the permission ends by which it was installed although it was
+	// denied; zero without one.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // same tells whether two records differ in nothing but the time.
 func (r Record) same(o Record) bool {
 	return maps.Equal(r.Hashes, o.Hashes) && r.Target == o.Target && r.Publisher == o.Publisher && r.Name == o.Name &&
 		r.Version == o.Version && r.EntryPoint == o.EntryPoint && r.Length == o.Length && r.Repository == o.Repository &&
-		r.TakenBack == o.TakenBack
+		r.TakenBack == o.TakenBack && r.Until.Equal(o.Until)
 }
 
 // own returns a copy that shares no memory.

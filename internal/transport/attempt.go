@@ -158,10 +158,12 @@ func (c *Client) send(e *errand, u *url.URL, header http.Header, trusted bool) (
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		f := broken(e.caller, x.ctx, err)
+		c.tel.Request(0, f.code)
 		x.cancel(nil)
 		c.limits.leave(e)
 		return nil, f
 	}
+	c.tel.Request(resp.StatusCode, "")
 	x.resp = resp
 	return x, nil
 }
@@ -200,6 +202,7 @@ func (c *Client) receive(x *exchange, from, limit int64, sink Sink) (int64, *fai
 	src, err := decoded(w, encoding, limit)
 	if err == nil {
 		n, err = copyBody(sink, src, from, limit)
+		c.tel.Got(n-from, x.errand.target)
 	}
 	if err == nil {
 		return n, nil

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -38,6 +39,8 @@ type Client struct {
 	limits        *limits
 	// unusable says why a URL cannot be asked, or nothing.
 	unusable func(*url.URL) string
+	// tel counts requests, bytes and waits; nil if nobody wants it.
+	tel *telemetry.Telemetry
 	// roundTrip is what the latest connection measured, in nanoseconds.
 	roundTrip atomic.Int64
 }
@@ -83,6 +86,9 @@ func New(opts Options) (*Client, error) {
 	}
 	return c, nil
 }
+
+// Measured lets t count what the client asks and gets. Call it before anything else.
+func (c *Client) Measured(t *telemetry.Telemetry) { c.tel = t }
 
 func newTransport(o Options, cert *tls.Certificate) *http.Transport {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -170,14 +176,20 @@ func (c *Client) run(ctx context.Context, req Request, total time.Duration, sink
 	if req.Limit < 0 {
 		return 0, tuferr.New(protocol.CodeUsage, "the size limit of a request is negative")
 	}
-	e := &errand{caller: ctx, timed: ctx, guess: req.Guess, late: req.Late, unwatch: func() {}}
+	e := &errand{caller: ctx, timed: ctx, guess: req.Guess, target: req.Role == "", late: req.Late, unwatch: func() {}}
 	if total > 0 {
 		var cancel context.CancelFunc
 		e.timed, cancel = context.WithTimeoutCause(ctx, total, errTotal)
 		defer cancel()
 	}
-	defer func() { e.unwatch() }()
+	defer func() {
+		e.unwatch()
+		c.tel.Queued(e.waited)
+	}()
 	for attempt := 1; ; attempt++ {
+		if attempt > 1 {
+			c.tel.Retried()
+		}
 		n, f := c.attempt(e, u, req.Limit, sink, attempt > 1)
 		c.opts.Logger.DebugContext(ctx, "request", "url", redact(u), "role", req.Role,
 			"attempt", attempt, "bytes", n, "failure", f)

@@ -54,6 +54,8 @@ type errand struct {
 	caller, timed context.Context
 	// guess: it must not wait for its turn.
 	guess bool
+	// target: it is no metadata that is asked for.
+	target bool
 	// waited is how long it has waited for what the limits allow.
 	waited time.Duration
 	// late is called as [Request.Late] says, once there is a request; unwatch ends that.

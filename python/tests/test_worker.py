@@ -45,6 +45,30 @@ def test_unknown_methods_and_fields(host: Host, repo: Repo) -> None:
     assert reply["ok"]
 
 
+def test_log_lines_belong_to_the_trace_of_their_request(repo: Repo) -> None:
+    host = Host(*WORKER, "0", "debug")
+    host.receive()
+    trace, first, second = "0af7651916cd43dd" * 2, "b7ad6b7169203331", "00f067aa0ba902b7"
+    for parent in (f"00-{trace}-{first}-01", f"00-{trace}-{second}-00", None, "ff-0-0", 7, ["x"]):
+        assert host.ask("refresh", repo.params(), repo.fetch, traceparent=parent)["ok"]
+    no_trace, no_span = f"00-{'0' * 32}-{first}-01", f"00-{trace}-{'0' * 16}-01"
+    for parent in (no_trace, no_span, f"00-{trace}-{first}-01-more"):
+        assert host.ask("refresh", repo.params(), repo.fetch, traceparent=parent)["ok"]
+    assert host.hang_up() == 0
+    begun = [line for line in map(json.loads, host.log) if line["message"] == "refresh begins"]
+    spans = [line.get("span_id") for line in begun]
+    assert spans == [first, second, None, None, None, None, None, None, None]
+    assert all(line["trace_id"] == trace for line in begun[:2])
+    assert all(line["level"] == "debug" for line in begun)
+    host.end()
+
+
+def test_debugging_is_not_logged_unasked(host: Host, repo: Repo) -> None:
+    assert host.ask("refresh", repo.params(), repo.fetch)["ok"]
+    assert host.hang_up() == 0
+    assert host.log == []
+
+
 def test_a_long_request_a_ping_and_a_cancel_coexist(host: Host, repo: Repo) -> None:
     busy = host.start("refresh", repo.params())
     assert host.receive()["fetch"] == {"seq": 1, "role": "root", "local": True}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/telemetry"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/pywrapper"
@@ -47,6 +48,7 @@ func (e *Engine) Run(ctx context.Context, op *engine.Operation) (*engine.Outcome
 	r.restart()
 	raw, err := e.sup.Call(ctx, pywrapper.Call{
 		Method: method(op), Params: params(op), Timeout: e.timeout, Fetch: r.fetch,
+		TraceParent: telemetry.TraceParent(ctx),
 	})
 	var out *engine.Outcome
 	if err != nil {

@@ -142,6 +142,14 @@ func (r *run) failed(err error) (*engine.Outcome, error) {
 	return out, r.replied(we)
 }
 
+// Fault returns what kept a worker from starting as the engine's error, nil for nil.
+func Fault(err error) error {
+	if err == nil {
+		return nil
+	}
+	return supervised(err)
+}
+
 // supervised is an error that the supervisor saw.
 func supervised(err error) error {
 	var we *pywrapper.Error
