@@ -63,7 +63,7 @@ func (t *trail) add(e Event) {
 		return
 	}
 	x := entry{Code: e.Code, Severity: e.Severity, Repository: e.Repository, Target: e.Target, Evidence: e.Evidence}
-	x.Evidence.Path = ""
+	x.Evidence.Path, x.Evidence.URL = "", publicURL(x.Evidence.URL)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.added++
