@@ -210,6 +210,8 @@ func engine(name string) string {
 		return "python-tuf"
 	case "host":
 		return "the host"
+	case "":
+		return "an engine"
 	}
 	return name
 }
