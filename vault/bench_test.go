@@ -46,7 +46,7 @@ func benchInstall(b *testing.B, v *Vault) {
 }
 
 // BenchmarkAudit is what the audit log costs: a hit is a plugin that is in the cache
-// and verified once more, -8 of them at a time; a download is the same with an empty
+// and verified once more, -32 of them at a time; a download is the same with an empty
 // cache. Each is a line that is on the disk before the call returns.
 func BenchmarkAudit(b *testing.B) {
 	for name, audited := range map[string]bool{"off": false, "on": true} {
@@ -57,8 +57,8 @@ func BenchmarkAudit(b *testing.B) {
 				benchInstall(b, v)
 			}
 		})
-		b.Run("hit-8/"+name, func(b *testing.B) {
-			b.SetParallelism(8 / min(8, runtime.GOMAXPROCS(0)))
+		b.Run("hit-32/"+name, func(b *testing.B) {
+			b.SetParallelism(32 / min(32, runtime.GOMAXPROCS(0)))
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					benchInstall(b, v)
