@@ -180,3 +180,16 @@ func stampedeOne(dir, config, target string, kill bool) (out string, killed bool
 	err = cmd.Run()
 	return fmt.Sprintf("%.2000s", text.String()), ctx.Err() != nil, err
 }
+
+// docs/audit.md names every event and every kind of problem, with its exit code.
+func TestAuditDocumentation(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/audit.md")
+	require.NoError(t, err)
+	for _, code := range constants(t, "../../vault/event.go", "EventCode") {
+		require.Contains(t, string(raw), "`"+code+"`")
+	}
+	for _, kind := range constants(t, "../../internal/audit/report.go", "Kind") {
+		code := reportCode(&audit.Report{Problems: []audit.Problem{{Kind: audit.Kind(kind)}}})
+		require.Regexp(t, fmt.Sprintf("\n\\| [^|\n]*`%s`[^\n]* \\| %d \\|\n", kind, code.Exit()), string(raw))
+	}
+}
