@@ -105,6 +105,10 @@ type Evidence struct {
 	// From and To are states or versions of plugins.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
+	// Store is what a trust store did: quarantined, floors_rebuilt, clock_lost,
+	// clock_lowered, rollback_refused, root_conflict, root_repaired, root_behind,
+	// keys_rotated or anchor_replaced.
+	Store string `json:"store,omitempty"`
 	// By and Reason are those of a break-glass.
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`

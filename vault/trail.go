@@ -63,7 +63,7 @@ func (t *trail) add(e Event) {
 		return
 	}
 	x := entry{Code: e.Code, Severity: e.Severity, Repository: e.Repository, Target: e.Target, Evidence: e.Evidence}
-	x.Evidence.Path = ""
+	x.Evidence.Path, x.Evidence.URL = "", publicURL(x.Evidence.URL)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.added++
@@ -80,9 +80,8 @@ func (t *trail) flush(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	upTo := t.added
-	done := t.written >= upTo
 	t.mu.Unlock()
-	if done {
+	if t.has(upTo) {
 		return nil
 	}
 	select {
@@ -91,10 +90,10 @@ func (t *trail) flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return tuferr.Cancelled(ctx)
 	}
-	events, last, skipped := t.take()
-	if len(events) == 0 {
-		return nil // Whoever had the turn before has written them.
+	if t.has(upTo) {
+		return nil // Whoever had the turn before has; what came since is for those who wait for it.
 	}
+	events, last, skipped := t.take()
 	if err := t.write(ctx, events); err != nil {
 		return err
 	}
@@ -104,6 +103,13 @@ func (t *trail) flush(ctx context.Context) error {
 	since := min(t.added-last, len(t.waiting))
 	t.waiting = slices.Clone(t.waiting[len(t.waiting)-since:])
 	return nil
+}
+
+// has says whether so many events are on the disk.
+func (t *trail) has(upTo int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.written >= upTo
 }
 
 // take returns what waits, the number of the last of it, and how many were dropped.

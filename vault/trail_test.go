@@ -135,6 +135,15 @@ func TestManyAreOnRecordTogether(t *testing.T) {
 	require.Len(t, w.record(), 40)
 }
 
+// What is on this machine alone, and what errors say, is not for others to read.
+func TestNoLocalPathIsOnRecord(t *testing.T) {
+	tr := newTrail(t.TempDir(), time.Now, func(error) {})
+	for url, want := range map[string]string{"file:///srv/secret": "", "https://example.com/x": "https://example.com/x"} {
+		tr.add(Event{Code: EventLocal, Severity: hybrid.SeverityWarning, Message: "in /srv/secret", Evidence: Evidence{URL: url, Path: "/srv/secret"}})
+		require.Equal(t, entry{Code: EventLocal, Severity: hybrid.SeverityWarning, Evidence: Evidence{URL: want}}, tr.waiting[len(tr.waiting)-1])
+	}
+}
+
 // What waits for a log that cannot be written is bounded, and what was dropped is
 // counted in it.
 func TestATrailIsBounded(t *testing.T) {

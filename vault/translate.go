@@ -103,6 +103,9 @@ func translate(repository string, e hybrid.Event) Event {
 	ev.rest(e.Err)
 	x := &ev.Evidence
 	x.From, x.To = e.From, e.To
+	if k.code == EventStore {
+		x.Store = e.Code
+	}
 	if e.Role != "" {
 		x.Role = e.Role
 	}

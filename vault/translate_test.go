@@ -176,10 +176,10 @@ func TestTranslate(t *testing.T) {
 	e = translate("acme", hybrid.Event{Code: "rollback_refused", Severity: hybrid.SeverityCritical, Role: "snapshot", Path: "/p", Trusted: 2, Received: 1})
 	require.Equal(t, EventStore, e.Code)
 	require.Equal(t, hybrid.SeverityCritical, e.Severity)
-	require.Equal(t, Evidence{Role: "snapshot", Path: "/p", Trusted: 2, Received: 1}, e.Evidence)
+	require.Equal(t, Evidence{Role: "snapshot", Path: "/p", Trusted: 2, Received: 1, Store: "rollback_refused"}, e.Evidence)
 
 	e = translate("acme", hybrid.Event{Code: "a code of the future", Severity: hybrid.SeverityCritical, Message: "m"})
-	require.Equal(t, Event{Code: EventStore, Severity: hybrid.SeverityCritical, Repository: "acme", Message: "m"}, e)
+	require.Equal(t, Event{Code: EventStore, Severity: hybrid.SeverityCritical, Repository: "acme", Message: "m", Evidence: Evidence{Store: "a code of the future"}}, e)
 
 	for code, want := range map[string]EventCode{
 		"fallback": EventFallback, "offline": EventOffline, "mirror": EventMirror, "root_changed": EventRoot, "disagreement": EventDisagreement,

@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
+	"io"
 	"os"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
-	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
-	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 const bundleHelp = `Carry plugins to a machine without a network, in one file. Nobody on the way has
@@ -113,47 +108,32 @@ where the output says, but download does not serve them on the strength of it.`,
 	return cmd
 }
 
-// exportBundle writes a bundle beside its place and renames it when it is whole.
 func (a *app) exportBundle(ctx context.Context, c *hybrid.Client, output string, names []string) error {
-	if info, err := os.Lstat(output); err == nil && !info.Mode().IsRegular() {
-		e := tuferr.New(protocol.CodeLocalIO, "the output exists and is not a regular file")
-		e.Path, e.Hint = output, "name a new file, or the file that a link points to"
-		return e
-	}
-	f, err := os.CreateTemp(filepath.Dir(output), ".bundle-*")
-	if err != nil {
-		return bundleFile("written", output, err)
-	}
-	defer os.Remove(f.Name()) // gone by then, if all went well
-	defer f.Close()
-	r, err := c.ExportBundle(ctx, f, names...)
+	var r *hybrid.BundleResult
+	n, err := writeWhole("bundle", output, func(f io.Writer) (err error) {
+		r, err = c.ExportBundle(ctx, f, names...)
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	info, err := f.Stat()
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), output)
-	}
-	if err != nil {
-		return bundleFile("written", output, err)
 	}
 	object := struct {
 		done
 		*hybrid.BundleResult
 		Saved  string `json:"saved"`
 		Length int64  `json:"length"`
-	}{done{true}, r, output, info.Size()}
+	}{done{true}, r, output, n}
 	return a.print(object, func(p *page) {
 		p.bundle(r)
 		p.offline(a.offline != nil)
-		p.line("saved %s  %s", output, size(info.Size()))
+		p.line("saved %s  %s", output, size(n))
 	})
 }
 
 func (a *app) importBundle(ctx context.Context, c *hybrid.Client, path string, opts hybrid.ImportOptions) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return bundleFile("read", path, err)
+		return fileError("bundle", "read", path, err)
 	}
 	defer f.Close()
 	r, err := c.ImportBundle(ctx, f, opts)
@@ -185,18 +165,4 @@ func (p *page) bundle(r *hybrid.BundleResult) {
 	p.line("verified %s", verifiedBy(&hybrid.TargetInfo{Engine: r.Engine, Versions: r.Versions}))
 	p.fallback(r.Fallback)
 	p.line("the metadata expires on %s", date(r.Expires))
-}
-
-// bundleFile is the error of a bundle that cannot be read or written.
-func bundleFile(doing, path string, err error) error {
-	e := tuferr.New(protocol.CodeLocalIO, "the bundle cannot be %s", doing)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		e.Code = protocol.CodePermissions
-	case errors.Is(err, syscall.ENOSPC):
-		e.Code = protocol.CodeDiskFull
-	}
-	e.Path, e.Err = path, bare(err)
-	e.Hint = "check the path, and the space and the rights there"
-	return e
 }

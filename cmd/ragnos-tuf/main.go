@@ -58,7 +58,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return wrongUse(cmd, err.Error()) })
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newInit(a), newRefresh(a), newDownload(a), newList(a), newInfo(a), newStatus(a), newSearch(a), newLock(a), newSync(a),
-		newDoctor(a), newBundle(a), newPython(a), exitCodesTopic())
+		newAudit(a), newDoctor(a), newBundle(a), newPython(a), exitCodesTopic())
 	return root
 }
 

@@ -39,14 +39,20 @@ func (a *app) print(object any, human func(*page)) error {
 		human(&p)
 		text = p.b.String()
 	}
-	if _, err := io.WriteString(a.stdout, text); err != nil {
-		e := tuferr.New(protocol.CodeLocalIO, "cannot write to standard output: %w", err)
-		if errors.Is(err, syscall.ENOSPC) {
-			e.Code = protocol.CodeDiskFull
-		}
-		return e
+	_, err := io.WriteString(a.stdout, text)
+	return onStdout(err)
+}
+
+// onStdout makes an error of writing to stdout one that says so.
+func onStdout(err error) error {
+	if err == nil || tuferr.As(err) != nil {
+		return err
 	}
-	return nil
+	e := tuferr.New(protocol.CodeLocalIO, "cannot write to standard output: %w", err)
+	if errors.Is(err, syscall.ENOSPC) {
+		e.Code = protocol.CodeDiskFull
+	}
+	return e
 }
 
 // page is text for people. Whatever is written to it is made safe for a

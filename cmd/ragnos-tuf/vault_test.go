@@ -19,7 +19,7 @@ import (
 // vaultCommands are the commands of scripts about several repositories.
 var vaultCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"repo": newRepo, "use": useRepo, "offer": offer, "down": takeDown, "expand": expand, "application": application,
-	"line": editLine,
+	"line": editLine, "stampede": stampede,
 }
 
 // several holds the repositories of each script by their names.

@@ -75,7 +75,7 @@ func newLineReader(r io.Reader, offset int64) *lineReader {
 // parse parses what next has returned.
 func (r *lineReader) parse(raw []byte, terminated bool) (line, error) {
 	if !terminated || int64(len(raw)) != r.size {
-		return line{}, errNotOurs
+		return line{}, ErrNoLine
 	}
 	return parseLine(raw[:len(raw)-1])
 }

@@ -60,43 +60,44 @@ func (l *line) append(to []byte) []byte {
 	return append(append(to, afterTime...), '\n')
 }
 
-var errNotOurs = errors.New("not a line of this log in its one form")
+// ErrNoLine is in the chain of the error for what stands in a log and is no line.
+var ErrNoLine = errors.New("not a line of this log in its one form")
 
 // parseLine reads a line without its newline. Only what append writes is one.
 func parseLine(raw []byte) (line, error) {
 	var l line
 	rest, ok := bytes.CutPrefix(raw, beforeEvent)
 	if len(raw) >= MaxLine || !ok {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	if rest, ok = bytes.CutSuffix(rest, afterTime); !ok || len(rest) < len(timeLayout) {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	rest, when := rest[:len(rest)-len(timeLayout)], rest[len(rest)-len(timeLayout):]
 	at, err := time.Parse(timeLayout, string(when))
 	if err != nil || at.Format(timeLayout) != string(when) {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	if rest, ok = bytes.CutSuffix(rest, beforeTime); !ok {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	i := bytes.LastIndex(rest, beforeSeq)
 	if i < 0 {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	if l.seq, ok = parseSeq(rest[i+len(beforeSeq):]); !ok {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	j := i - hex.EncodedLen(len(l.prev))
 	if j < len(beforePrev) || !parseDigest(&l.prev, rest[j:i]) {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	if rest, ok = bytes.CutSuffix(rest[:j], beforePrev); !ok {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	l.event, l.recovered = bytes.CutSuffix(rest, beforeKind)
 	if !isCanonical(l.event) {
-		return l, errNotOurs
+		return l, ErrNoLine
 	}
 	l.at = at
 	return l, nil

@@ -35,7 +35,7 @@ type Entry struct {
 
 // Entries returns the lines of a log in the order of its files, as they are: whether
 // they are what was written is for [Verify] to say. What is no line is a local_io
-// with its place, and the next line follows; an unfinished last line is left out.
+// with its place and [ErrNoLine], and the next line follows; an unfinished last line is left out.
 // After any other error, cancelled and permissions among them, the sequence ends.
 func Entries(ctx context.Context, dir string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
@@ -104,7 +104,7 @@ func entry(lines *lineReader, raw []byte, terminated bool) (*Entry, error) {
 }
 
 func notALine(path string, lines *lineReader) error {
-	e := tuferr.New(protocol.CodeLocalIO, "line %d of %s, at byte %d, is %w", lines.number, path, lines.offset, errNotOurs)
+	e := tuferr.New(protocol.CodeLocalIO, "line %d of %s, at byte %d, is %w", lines.number, path, lines.offset, ErrNoLine)
 	e.Path, e.Hint = path, "verify the log"
 	return e
 }

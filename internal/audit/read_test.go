@@ -53,6 +53,7 @@ func TestEntries(t *testing.T) {
 	for _, err := range Entries(background, dir) {
 		if err != nil {
 			requireCode(t, err, protocol.CodeLocalIO)
+			require.ErrorIs(t, err, ErrNoLine)
 			bad++
 			continue
 		}
