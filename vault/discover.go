@@ -140,6 +140,13 @@ func (v *Vault) choose(
 	return nil, v.noVersion(id, constraint, versions, refused, listing.Missing)
 }
 
+// elsewhere is the error where a plugin may be in a repository that cannot be asked.
+func elsewhere(id string, missing []Missing) error {
+	e := *tuferr.As(missing[0].Err)
+	e.Msg, e.Role = fmt.Sprintf("%s cannot be looked for everywhere: %s", id, e.Msg), ""
+	return &e
+}
+
 // noVersion is the error where no version of a plugin is left.
 func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plugin, missing []Missing) error {
 	if refused != nil {
@@ -148,10 +155,7 @@ func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plu
 		return e
 	}
 	if len(missing) > 0 {
-		// It might be there.
-		e := *tuferr.As(missing[0].Err)
-		e.Msg, e.Role = fmt.Sprintf("%s cannot be looked for everywhere: %s", id, e.Msg), ""
-		return &e
+		return elsewhere(id, missing)
 	}
 	e := tuferr.New(protocol.CodeNotFound, "no repository that answers for it lists %s", id)
 	e.Hint = "check the name; search shows what there is"

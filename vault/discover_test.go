@@ -294,3 +294,21 @@ func TestSync(t *testing.T) {
 	_, err = v.Sync(t.Context(), older, SyncOptions{AllowDowngrade: true})
 	require.NoError(t, err)
 }
+
+// Whoever blocks a repository moves no lock back to what another one has.
+func TestALockDoesNotGoBackWhileARepositoryIsMissing(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.5.0"))
+	w.publish("two", tool("1.2.0"))
+	wanted := map[string]string{"acme/tool": "^1"}
+	f, err := w.vault().Lock(t.Context(), nil, wanted, LockOptions{})
+	require.NoError(t, err)
+	w.servers["one"].On("metadata/timestamp.json", tuftest.Status(500))
+	v := w.vault(func(o *Options) { o.MaxMetadataAge = -1 })
+	_, err = v.Lock(t.Context(), f, wanted, LockOptions{Upgrade: true})
+	require.ErrorIs(t, err, hybrid.ErrTransport)
+	w.publish("two", tool("1.6.0"))
+	up, err := v.Lock(t.Context(), f, wanted, LockOptions{Upgrade: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{tool("1.6.0").path()}, locked(up))
+}

@@ -26,7 +26,8 @@ type LockOptions struct {
 // as [Vault.Resolve] does, but whatever is installed here: the file is for other
 // machines, too. It fetches nothing and leaves old, which may be nil, as it is. What
 // is not wanted is not in the result. The error joins one for each plugin that
-// cannot be locked.
+// cannot be locked. While a repository that may list it cannot be asked, no lower
+// version than the one locked in old takes its place.
 func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
@@ -36,14 +37,14 @@ func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]
 	if wanted == nil {
 		wanted = v.opts.Plugins
 	}
-	if old == nil || o.Upgrade {
+	if old == nil {
 		old = &lockfile.File{}
 	}
 	f := &lockfile.File{}
 	offered := sync.OnceValues(func() (*Listing, error) { return v.offered(ctx, v.concerned(slices.Collect(maps.Keys(wanted))...)) })
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(wanted)) {
-		e, err := v.lock(ctx, old, id, wanted[id], offered)
+		e, err := v.lock(ctx, old, id, wanted[id], o, offered)
 		if err == nil {
 			err = f.Set(e)
 		}
@@ -59,24 +60,32 @@ func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]
 
 // lock returns the entry of one plugin: the old one while it holds, or a new one.
 func (v *Vault) lock(
-	ctx context.Context, old *lockfile.File, id, constraint string, offered func() (*Listing, error),
+	ctx context.Context, old *lockfile.File, id, constraint string, o LockOptions, offered func() (*Listing, error),
 ) (lockfile.Entry, error) {
 	matches, err := v.constraint(constraint, "")
 	if err != nil {
 		return lockfile.Entry{}, err
 	}
-	if e, ok := old.Find(id); ok && e.Wanted == wantedText(constraint) && matches(e.Version) {
-		p, err := v.metadata(ctx, e.Target)
-		if err == nil && p.Hashes["sha256"] == e.Hashes["sha256"] && p.denied(&v.opts.Policy, "", InstallOptions{}) == nil {
-			return e, nil
+	was, ok := old.Find(id)
+	ok = ok && was.Wanted == wantedText(constraint) && matches(was.Version)
+	if ok && !o.Upgrade {
+		p, err := v.metadata(ctx, was.Target)
+		if err == nil && p.Hashes["sha256"] == was.Hashes["sha256"] && p.denied(&v.opts.Policy, "", InstallOptions{}) == nil {
+			return was, nil
 		}
 		if err != nil && !errors.Is(err, errNotFound) {
-			return e, err
+			return was, err
 		}
 	}
 	p, err := v.choose(ctx, id, constraint, ResolveOptions{AllowDowngrade: true}, offered)
 	if err != nil {
 		return lockfile.Entry{}, err
+	}
+	if ok && plugin.Compare(p.Version, was.Version) < 0 {
+		// Whoever blocks a repository must not move the lock back.
+		if l, err := offered(); err == nil && len(l.Missing) > 0 {
+			return lockfile.Entry{}, elsewhere(id, l.Missing)
+		}
 	}
 	return lockfile.Entry{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version, Wanted: wantedText(constraint),

@@ -186,15 +186,20 @@ func (v *Vault) dissent(target string, agreed, all []*answer) {
 // putAll asks repositories at the same time. Once enough agree, with those who have
 // answered before, it waits no longer than a grace for the others.
 func (v *Vault) putAll(ctx context.Context, repos []*repo, target string, several ask, before []*answer, enough int) []*answer {
-	ctx, cancel := context.WithCancel(ctx)
+	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan *answer, len(repos))
 	for _, repo := range repos {
-		go func() { answers <- v.put(ctx, repo, target, several) }()
+		go func() { answers <- v.put(bounded, repo, target, several) }()
 	}
 	var all []*answer
 	for range repos {
-		all = append(all, <-answers)
+		a := <-answers
+		if all = append(all, a); tuferr.ClassOf(a.err) == protocol.ClassCancelled && ctx.Err() == nil {
+			v.emit(Event{Code: EventUnreachable, Severity: hybrid.SeverityWarning, Repository: a.repo.name, Target: target,
+				Message:  a.repo.name + " did not say in time what it signs; enough others agree",
+				Evidence: Evidence{Code: protocol.CodeTimeout, Class: protocol.ClassCancelled}})
+		}
 		if len(largest(grouped(slices.Concat(before, all)))) >= enough {
 			defer time.AfterFunc(consensusGrace, cancel).Stop()
 			enough = len(repos) + len(before) + 1

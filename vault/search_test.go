@@ -223,6 +223,7 @@ func TestAgreementDoesNotWaitForWhoHangs(t *testing.T) {
 	r, err := v.VerifyAndDownloadPlugin(ctx, tool("1.0.0").path(), InstallOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"one", "two"}, r.Agree)
+	require.Contains(t, w.told(EventUnreachable).Message, "did not say in time")
 }
 
 func errOf[T any](_ T, err error) error { return err }
