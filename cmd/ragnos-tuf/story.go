@@ -89,7 +89,7 @@ func breakGlass(e *onRecord) string {
 	x := &e.Evidence
 	switch {
 	case x.By == "":
-		return e.somewhere("break-glass: accepted for " + e.subject() + ": " + e.why())
+		return e.somewhere("by break-glass " + e.subject() + " was accepted although " + e.why())
 	case x.Rule == "":
 		return fmt.Sprintf("%s broke the glass for %s, against no rule: %s", x.By, e.plugin(), x.Reason)
 	}
