@@ -73,7 +73,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./pywrapper":           {"vault-tuf/internal/", "/hybrid", "/repository", "opentelemetry"},
 		"./internal/telemetry":  {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf", "net/http", "otel/sdk"},
 		"./internal/debuglog":   {"vault-tuf/", "net/http"},
-		"./internal/otelsetup":  {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "/repository", "vault-tuf/vault", "go-tuf"},
+		"./internal/otelsetup":  {"vault-tuf/internal/", "/hybrid", "/repository", "vault-tuf/vault", "go-tuf"},
 		"./internal/admission":  {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/verify":     {"/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/store":      {"/internal/transport", "/internal/source", "/engine/", "/hybrid", "go-tuf"},
