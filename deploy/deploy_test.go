@@ -186,6 +186,8 @@ func TestParse(t *testing.T) {
 func TestEveryAlertIsTested(t *testing.T) {
 	raw, err := os.ReadFile("prometheus/ragnos-tuf.test.yml")
 	require.NoError(t, err)
+	page, err := os.ReadFile("../docs/telemetry.md")
+	require.NoError(t, err)
 	var f struct {
 		Tests []struct {
 			Name   string
@@ -222,6 +224,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 		require.Contains(t, []string{"critical", "warning"}, a.Labels["severity"])
 		require.NotEmpty(t, a.Annotations["summary"])
 		require.NotEmpty(t, a.Annotations["description"])
+		require.Regexp(t, "(?m)^\\| .*`"+a.Alert+"`.* \\| .*"+a.Labels["severity"], string(page))
 	}
 }
 
