@@ -13,6 +13,9 @@ GOTEST ?= $(GO) test
 # The race detector needs a C compiler.
 RACE    = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
+# Tests the alert rules where it is there; .ci/run sees to that.
+PROMTOOL ?= promtool
+
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 # What to measure instead of everything: make bench BENCHFLAGS='-only "cold small" -rounds 3'.
@@ -24,7 +27,7 @@ CONFORMANCE_SUITE ?= ../shared/third_party/tuf-conformance
 PIP_INSTALL := -I -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all:
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help build demo test test-go test-python lint lint-go lint-python conformance differential interop bench bench-publishing bench-go fuzz-short clean
+.PHONY: help build demo test test-go test-python test-alerts lint lint-go lint-python conformance differential interop bench bench-publishing bench-go fuzz-short clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +39,16 @@ demo: build .venv/ready ## show what this is for, from nothing
 	@$(GO) build -o bin/demo ./internal/demo
 	@bin/demo -bin bin -python .venv/bin/python -testdata testdata
 
-test: test-python test-go ## run all tests
+test: test-python test-alerts test-go ## run all tests
 
 test-go: .venv/ready
 	@$(if $(RACE),,echo "no C compiler: the tests run without the race detector")
 	$(GOTEST) $(RACE) -timeout 40m ./...
+
+test-alerts: ## let each alert fire and be silent, with promtool (Debian's package prometheus)
+	@if command -v $(PROMTOOL) >/dev/null; then \
+		$(PROMTOOL) check rules deploy/prometheus/ragnos-tuf.rules.yml && $(PROMTOOL) test rules deploy/prometheus/ragnos-tuf.test.yml; \
+	else echo "no $(PROMTOOL): THE ALERT RULES ARE NOT TESTED"; fi
 
 test-python: .venv-dev/ready
 	.venv-dev/bin/python -m pytest

@@ -73,6 +73,7 @@ func TestArrowsPointDown(t *testing.T) {
 		"./pywrapper":           {"vault-tuf/internal/", "/hybrid", "/repository", "opentelemetry"},
 		"./internal/telemetry":  {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf", "net/http", "otel/sdk"},
 		"./internal/debuglog":   {"vault-tuf/", "net/http"},
+		"./internal/otelsetup":  {"vault-tuf/internal/", "/hybrid", "/repository", "vault-tuf/vault", "go-tuf"},
 		"./internal/admission":  {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/verify":     {"/internal/store", "/internal/transport", "/hybrid", "go-tuf"},
 		"./internal/store":      {"/internal/transport", "/internal/source", "/engine/", "/hybrid", "go-tuf"},
@@ -93,10 +94,10 @@ func TestArrowsPointDown(t *testing.T) {
 		"./internal/plugin":     {"vault-tuf/", "go-tuf", "jsonschema"},
 		"./internal/draft":      {"/repository", "/hybrid", "/internal/store", "/internal/transport", "/internal/keys", "go-tuf"},
 		"./internal/webserver":  {"/repository", "/hybrid", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf"},
-		"./vault":               {"vault-tuf/repository", "/cmd/", "/internal/tuftest", "/internal/webserver", "/internal/keyfile"},
+		"./vault":               {"vault-tuf/repository", "/cmd/", "/internal/tuftest", "/internal/webserver", "/internal/keyfile", "/internal/otelsetup", "otel/sdk", "prometheus"},
 		"./vault/lockfile":      {"/internal/engine", "/internal/store", "/internal/transport", "/hybrid", "go-tuf", "net/http"},
-		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper"},
-		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest"},
+		"./repository":          {"/hybrid", "/cmd/", "/internal/store", "/internal/transport", "/pywrapper", "/internal/otelsetup", "otel/sdk", "prometheus"},
+		"./hybrid":              {"/repository", "/cmd/", "/internal/tuftest", "/internal/otelsetup", "otel/sdk", "prometheus"},
 		"./vault/policy":        {"/hybrid", "/repository", "/cmd/", "/internal/engine", "/internal/store", "/internal/transport", "go-tuf", "jsonschema"},
 	} {
 		for _, dep := range deps(t, pkg) {

@@ -339,6 +339,22 @@ func TestKeepFreshReportsAndStops(t *testing.T) {
 	<-done
 }
 
+// TestKeepFreshTellsOfSignatures: of those that it made, and of no look besides.
+func TestKeepFreshTellsOfSignatures(t *testing.T) {
+	r, clock := newTestRepository(t)
+	clock.now = clock.now.Add(13 * time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	signed, done := make(chan struct{}, 2), make(chan struct{})
+	go func() {
+		defer close(done)
+		r.KeepFresh(ctx, func(error) {}, func() { signed <- struct{}{} })
+	}()
+	<-signed
+	cancel()
+	<-done
+	require.Empty(t, signed)
+}
+
 func TestIOErrorCodes(t *testing.T) {
 	for cause, code := range map[error]protocol.Code{
 		context.Canceled: protocol.CodeCancelled, context.DeadlineExceeded: protocol.CodeTimeout,

@@ -15,30 +15,32 @@ const retryResign = time.Minute
 // It needs the keys of those two roles only, blocks until done or ctx ends, and
 // is safe beside publishing processes.
 func (r *Repository) Resign(ctx context.Context) (time.Time, error) {
-	due, err := r.resign(ctx)
+	due, _, err := r.resign(ctx)
 	return due, during("re-sign", err)
 }
 
-func (r *Repository) resign(ctx context.Context) (next time.Time, err error) {
+// resign also says whether anything was signed.
+func (r *Repository) resign(ctx context.Context) (next time.Time, signed bool, err error) {
 	// Most often nothing is due: then nobody is kept from publishing.
 	s, err := r.load(ctx)
 	if err != nil && !r.unfinished() {
-		return time.Time{}, err
+		return time.Time{}, false, err
 	}
 	if err == nil && !r.unfinished() && s.now.Before(s.due(roleTimestamp)) && s.now.Before(s.due(roleSnapshot)) {
-		return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), nil
+		return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), false, nil
 	}
 	if _, err := r.change(ctx, func(c *change) error {
 		c.renew[roleSnapshot] = !c.now.Before(c.due(roleSnapshot))
 		c.renew[roleTimestamp] = !c.now.Before(c.due(roleTimestamp))
+		signed = c.renew[roleSnapshot] || c.renew[roleTimestamp]
 		return nil
 	}); err != nil {
-		return time.Time{}, err
+		return time.Time{}, false, err
 	}
 	if s, err = r.load(ctx); err != nil {
-		return time.Time{}, err
+		return time.Time{}, signed, err
 	}
-	return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), nil
+	return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), signed, nil
 }
 
 // due is the middle of the lifetime of timestamp or snapshot.
@@ -59,16 +61,21 @@ func earlier(a, b time.Time) time.Time {
 
 // KeepFresh re-signs timestamp and snapshot whenever they are due, until ctx
 // ends. It hands every error to report and goes on: the repository stays
-// usable until the metadata expires.
-func (r *Repository) KeepFresh(ctx context.Context, report func(error)) {
+// usable until the metadata expires. Each signed is called after signatures.
+func (r *Repository) KeepFresh(ctx context.Context, report func(error), signed ...func()) {
 	for ctx.Err() == nil {
 		wait := retryResign
-		due, err := r.Resign(ctx)
+		due, renewed, err := r.resign(ctx)
+		if renewed {
+			for _, f := range signed {
+				f()
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			report(err)
+			report(during("re-sign", err))
 		default:
 			wait = min(wait, max(due.Sub(r.clock()), 10*time.Millisecond))
 		}

@@ -56,6 +56,8 @@ func TestCallsAreSeen(t *testing.T) {
 	for _, op := range []string{"install", "open", "list", "resolve", "lookup"} {
 		require.EqualValues(t, 1, otlptest.Sum(m[telemetry.VaultDuration], string(telemetry.VaultOperation), op), op)
 	}
+	require.EqualValues(t, 1, otlptest.Sum(m[telemetry.VaultEvents], string(telemetry.VaultEvent), "opened"))
+	require.Positive(t, otlptest.Sum(m[telemetry.VaultEvents], string(telemetry.Repository), "two"))
 	for _, name := range []string{"one", "two"} {
 		require.Positive(t, otlptest.Sum(m[telemetry.TimeToExpiry], string(telemetry.Repository), name), name)
 		require.Positive(t, otlptest.Sum(m[telemetry.Requests], string(telemetry.Repository), name), name)

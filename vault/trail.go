@@ -169,7 +169,7 @@ func unaudited(err error) error {
 func (v *Vault) auditLost(err error) {
 	e := Event{Code: EventAudit, Severity: hybrid.SeverityCritical, Message: scrub(fmt.Sprintf("the audit log cannot be written: %v", err))}
 	e.rest(err)
-	v.events.emit(e)
+	v.raise(e)
 }
 
 // settle puts on record what a call has told of, whatever became of it.

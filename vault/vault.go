@@ -151,9 +151,15 @@ func (v *Vault) named(repository string, err error) *hybrid.Error {
 // emit raises an event; one without a code is none.
 func (v *Vault) emit(e Event) {
 	if e.Code != "" {
-		v.events.emit(e)
+		v.raise(e)
 		v.trail.add(e)
 	}
+}
+
+// raise hands an event to those who read them, and counts it.
+func (v *Vault) raise(e Event) {
+	v.tel.Event(string(e.Code), string(e.Severity), e.Repository)
+	v.events.emit(e)
 }
 
 // begin begins a call: what it tells of is on record before it ends. See calls.

@@ -33,7 +33,12 @@ taken over TLS only, or on a loopback address behind a proxy that encrypts.
 
 A client may make --rate requests a second in the long run, 2000 at once, and have
 a third of the free connections; behind a proxy, where all clients look like one, say
---rate 0 and let the proxy limit them.`
+--rate 0 and let the proxy limit them.
+
+--metrics-listen serves metrics for Prometheus at ` + metricsPath + `, on an address of their
+own: who may fetch plugins need not know how the server is. Encryption, tokens and
+client certificates are those of the repository. A collector gets them by OTLP, as the
+OTEL_* variables of the environment say (docs/telemetry.md).`
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
@@ -43,6 +48,7 @@ type serveFlags struct {
 	// negative numbers.
 	rate, connections uint16
 	accessLog         string
+	metricsListen     string
 	config            webserver.Config
 }
 
@@ -65,6 +71,7 @@ func newServe(g *global) *cobra.Command {
 	f.StringVar(&o.config.ClientCA, "client-ca", "", "PEM `file` of the authorities that clients must have a certificate from")
 	f.StringVar(&o.config.TokenFile, "read-token-file", "", "`file` of the bearer tokens that clients must have one of")
 	f.StringVar(&o.accessLog, "access-log", "", "`file` to append a line for each request to")
+	f.StringVar(&o.metricsListen, "metrics-listen", "", "`ADDR:PORT` to serve metrics at, such as 127.0.0.1:9464")
 	return cmd
 }
 
@@ -94,6 +101,12 @@ func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
 	}
 	w := newWatch(o.config.Log.Logger)
 	h := r.Handler(w.amend)
+	m, err := o.newMetrics(cmd.Context(), h.Health)
+	if err != nil {
+		return err
+	}
+	defer m.end()
+	o.config.Observe = m.Answered
 	s, err := webserver.New(o.config, h)
 	if err != nil {
 		return err
@@ -109,17 +122,28 @@ func (o *serveFlags) run(cmd *cobra.Command, g *global) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "serving %s at %s://%s\n", r.Dir(), s.Scheme(), l.Addr()); err != nil {
+	said := fmt.Sprintf("serving %s at %s://%s\n", r.Dir(), s.Scheme(), l.Addr())
+	if m.server != nil {
+		said += fmt.Sprintf("metrics at %s://%s%s\n", m.server.Scheme(), m.listener.Addr(), metricsPath)
+	}
+	if _, err := fmt.Fprint(cmd.OutOrStdout(), said); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	return serve(cmd.Context(), s, l, r, h, w)
+	return serve(cmd.Context(), s, l, r, h, w, m)
 }
 
 // serve answers requests and keeps the repository fresh until ctx ends.
-func serve(ctx context.Context, s *webserver.Server, l *net.TCPListener, r *repository.Repository, h *repository.Handler, w *watch) error {
+func serve(ctx context.Context, s *webserver.Server, l *net.TCPListener, r *repository.Repository, h *repository.Handler, w *watch, m *metrics) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
-	work.Go(func() { r.KeepFresh(ctx, func(err error) { w.notSigned(err, time.Now()) }) })
+	work.Go(func() {
+		r.KeepFresh(ctx, func(err error) { w.notSigned(err, time.Now()); m.Renewed(err) }, func() { m.Renewed(nil) })
+	})
+	work.Go(func() {
+		if err := m.serve(ctx); err != nil {
+			w.log.Error("metrics are not served any more", "error", err.Error())
+		}
+	})
 	work.Go(func() { w.run(ctx, h.Health, r.Status) })
 	err := s.Serve(ctx, l)
 	cancel()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,8 +40,10 @@ func newRepository(t *testing.T, flags ...string) (dir string) {
 // server is a running process of "local-tuf serve".
 type server struct {
 	url string
-	cmd *exec.Cmd
-	log *logLines
+	// metrics is the URL of its metrics, "" without --metrics-listen.
+	metrics string
+	cmd     *exec.Cmd
+	log     *logLines
 }
 
 // logLines collects what a process writes to stderr.
@@ -80,12 +83,19 @@ func startServeAs(t *testing.T, dir string, cmd *exec.Cmd) *server {
 		_ = s.cmd.Process.Kill() // has most often ended
 		_ = s.cmd.Wait()
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
 	require.NoError(t, err, "%s", s.log)
 	before, url, ok := strings.Cut(strings.TrimSpace(line), " at ")
 	require.True(t, ok)
 	require.Equal(t, "serving "+dir, before)
 	s.url = url
+	if slices.Contains(cmd.Args, metricsFlag) {
+		line, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		s.metrics, ok = strings.CutPrefix(strings.TrimSpace(line), "metrics at ")
+		require.True(t, ok)
+	}
 	return s
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/debuglog"
+	"github.com/ragnos-labs/vault-tuf/internal/otelsetup"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -43,6 +44,8 @@ type app struct {
 	offline error
 	// waiting are events of a vault that may have to be told of at the end.
 	waiting waiting
+	// telemetry is what the environment asks for, nil before it is needed.
+	telemetry *otelsetup.Setup
 }
 
 func (a *app) addFlags(f *pflag.FlagSet) {
@@ -115,6 +118,7 @@ func (a *app) with(cmd *cobra.Command, f func(context.Context, *hybrid.Client) e
 	}
 	ctx := cmd.Context()
 	defer func() {
+		a.telemetry.End() // as long as there is a client to ask for the gauges
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
 		if err := c.Shutdown(end); err != nil && o.Logger != nil {
@@ -132,11 +136,21 @@ func (a *app) options() (hybrid.Options, error) {
 		MetadataDir: a.metadataDir, CacheDir: a.cacheDir, ReplaceRoot: a.replaceRoot,
 		Mode: hybrid.Mode(a.client), Python: a.python, Logger: a.logger(), OnEvent: a.note,
 	}
+	t := a.observed()
+	o.TracerProvider, o.MeterProvider = t.Tracers, t.Meters
 	var err error
 	if a.root != "" {
 		o.Root, err = readRoot(a.root)
 	}
 	return o, err
+}
+
+// observed starts the telemetry that the environment asks for.
+func (a *app) observed() *otelsetup.Setup {
+	if a.telemetry == nil {
+		a.telemetry = otelsetup.Start(otelsetup.Config{Service: "ragnos-tuf", Log: a.logger()})
+	}
+	return a.telemetry
 }
 
 // note tells people of what the result of a command does not say: a trust store

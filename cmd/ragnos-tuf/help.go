@@ -39,8 +39,10 @@ Environment, for what no flag says:
                            (default $XDG_DATA_HOME/ragnos-tuf or
                            ~/.local/share/ragnos-tuf)
   DEBUG=tuf:*              --debug; or parts: tuf:client, tuf:engine, tuf:worker,
-                           tuf:transport, tuf:store, tuf:vault, tuf:frames, as in
-                           DEBUG=tuf:*,-tuf:transport
+                           tuf:transport, tuf:store, tuf:vault, tuf:telemetry,
+                           tuf:frames, as in DEBUG=tuf:*,-tuf:transport
+  OTEL_EXPORTER_OTLP_ENDPOINT  spans and metrics go to this collector; further
+                           OTEL_* variables as usual (docs/telemetry.md)
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY  as usual
 
 Exit codes: 0 success, 2 wrong use, 3 not found, 10 to 23 refused for good,

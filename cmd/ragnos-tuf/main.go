@@ -27,7 +27,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer context.AfterFunc(ctx, stop)()
 
 	a := &app{stdout: stdout, stderr: stderr, cancel: func() {}}
-	defer func() { a.cancel() }()
+	defer func() { a.cancel(); a.telemetry.End() }()
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -33,6 +33,7 @@ func (a *app) withVault(cmd *cobra.Command, f func(context.Context, *vault.Vault
 	}
 	ctx := cmd.Context()
 	err = f(ctx, v)
+	a.telemetry.End() // as long as there are clients to ask for the gauges
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if late := v.Shutdown(end); late != nil && o.Logger != nil {
@@ -49,6 +50,8 @@ func (a *app) vaultOptions() (vault.Options, error) {
 		File: a.config, Mode: hybrid.Mode(a.client), Python: a.python,
 		MetadataDir: a.metadataDir, CacheDir: a.cacheDir, Logger: a.logger(), OnSecurityEvent: a.tell,
 	}
+	t := a.observed()
+	o.TracerProvider, o.MeterProvider = t.Tracers, t.Meters
 	if a.config != "" {
 		return o, nil
 	}

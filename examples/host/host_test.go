@@ -24,6 +24,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ragnos-labs/vault-tuf/internal/otelsetup/promtest"
 	"github.com/ragnos-labs/vault-tuf/repository"
 	"github.com/ragnos-labs/vault-tuf/vault"
 	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
@@ -54,6 +55,7 @@ func newVersion(t *testing.T, program string) {
 	h := w.start()
 	h.prints("acme/tool 1.0.0 runs", "initech/tool 1.0.0 runs")
 	require.Equal(t, "ok", h.health(http.StatusOK).Status)
+	metricsOfAHost(t, h)
 	old := h.pid("acme/tool.1.0.0")
 	w.publish("acme", "1.1.0", runs)
 	w.publish("acme", "2.0.0", runs)
@@ -352,6 +354,26 @@ func (h *running) health(code int) struct{ Status string } {
 	}
 	require.Fail(h.t, "the host did not say where its health is")
 	return status
+}
+
+// metricsOfAHost: what Prometheus gets, by repository.
+func metricsOfAHost(t *testing.T, h *running) {
+	t.Helper()
+	for _, l := range h.said() {
+		url, ok := l["metrics"].(string)
+		if !ok {
+			continue
+		}
+		all := promtest.Scrape(t, http.DefaultClient, url)
+		for _, name := range []string{"acme", "initech"} {
+			require.Positive(t, all.Sum("ragnos_tuf_verifications_total", "ragnos_repository="+name, "ragnos_tuf_engine=go"))
+			require.Positive(t, all.Sum("ragnos_tuf_metadata_time_to_expiry_seconds", "ragnos_repository="+name, "ragnos_tuf_role=timestamp"))
+		}
+		require.Positive(t, all.Sum("ragnos_vault_operation_duration_seconds_count", "ragnos_vault_operation=open"))
+		require.Positive(t, all.Sum("ragnos_vault_events_total", "ragnos_vault_event=opened"))
+		return
+	}
+	require.Fail(t, "the host did not say where its metrics are")
 }
 
 // end stops the host, which leaves no process behind.

@@ -9,7 +9,9 @@
 // metadata cannot be verified now runs on.
 //
 // What plugins print goes to stdout. What the host has to say, security events above
-// all, are lines of JSON on stderr; GET /health/tuf at ADDR tells how everything is.
+// all, are lines of JSON on stderr; GET /health/tuf at ADDR tells how everything is,
+// and GET /metrics tells Prometheus. Spans and metrics go to a collector if the
+// environment names one: OTEL_EXPORTER_OTLP_ENDPOINT, as OpenTelemetry has it.
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -26,12 +29,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ragnos-labs/vault-tuf/internal/otelsetup"
 	"github.com/ragnos-labs/vault-tuf/vault"
 	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
 )
 
 func main() {
-	listen := flag.String("listen", "127.0.0.1:8081", "where health is served")
+	listen := flag.String("listen", "127.0.0.1:8081", "where health and metrics are served")
 	poll := flag.Duration("poll", time.Minute, "how often new versions are asked for")
 	flag.Parse()
 	if flag.NArg() != 2 || *poll <= 0 {
@@ -52,7 +56,13 @@ func run(ctx context.Context, listen string, poll time.Duration, config, lock st
 	if err != nil {
 		return err
 	}
-	v, err := vault.New(vault.Options{File: config, OnSecurityEvent: func(e vault.Event) { say(line{"event": e}) }})
+	// An application of your own gives the vault the providers that it has.
+	observed := otelsetup.Start(otelsetup.Config{Service: "host", Prometheus: true, Log: slog.New(slog.NewJSONHandler(os.Stderr, nil))})
+	defer observed.End()
+	v, err := vault.New(vault.Options{
+		File: config, OnSecurityEvent: func(e vault.Event) { say(line{"event": e}) },
+		TracerProvider: observed.Tracers, MeterProvider: observed.Meters,
+	})
 	if err != nil {
 		return err
 	}
@@ -69,10 +79,14 @@ func run(ctx context.Context, listen string, poll time.Duration, config, lock st
 	if err != nil {
 		return err
 	}
-	health := &http.Server{Handler: v.HealthHandler(), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = health.Serve(l) }()
-	defer health.Close()
-	say(line{"health": "http://" + l.Addr().String() + vault.HealthPath})
+	mux := http.NewServeMux()
+	mux.Handle("/", v.HealthHandler())
+	mux.Handle("GET /metrics", observed.Handler())
+	about := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = about.Serve(l) }()
+	defer about.Close()
+	at := "http://" + l.Addr().String()
+	say(line{"health": at + vault.HealthPath, "metrics": at + "/metrics"})
 
 	// Each plugin has a goroutine: one whose repository hangs holds up no other.
 	h := &host{vault: v, path: lock, lock: locked}

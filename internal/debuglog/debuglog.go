@@ -11,6 +11,7 @@
 //	tuf:transport  requests, one line for each attempt
 //	tuf:store      what happens to the trust store
 //	tuf:vault      events of a vault
+//	tuf:telemetry  what cannot be told to a collector
 //	tuf:frames     the frames between host and worker, cut short, secrets left out
 //
 // tuf:frames is many lines, and has to be named: no "*" matches it.

@@ -35,6 +35,7 @@
 //
 //	ragnos.tuf.operation.duration        histogram      s
 //	ragnos.vault.operation.duration      histogram      s
+//	ragnos.vault.events                  counter        {event}
 //	ragnos.tuf.verifications             counter        {verification}
 //	ragnos.tuf.fallbacks                 counter        {fallback}
 //	ragnos.tuf.breaker                   updowncounter  {breaker}

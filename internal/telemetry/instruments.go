@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	nometric "go.opentelemetry.io/otel/metric/noop"
 
@@ -15,7 +16,7 @@ import (
 type instruments struct {
 	tufDuration, vaultDuration, queued               metric.Float64Histogram
 	verifications, fallbacks, restarts, cacheLookups metric.Int64Counter
-	bytes, requests, retries                         metric.Int64Counter
+	bytes, requests, retries, events                 metric.Int64Counter
 	breakers                                         metric.Int64ObservableUpDownCounter
 	expiry                                           metric.Float64ObservableGauge
 }
@@ -32,6 +33,7 @@ func newInstruments(m metric.Meter) instruments {
 		tufDuration: f.histogram(TUFDuration), vaultDuration: f.histogram(VaultDuration), queued: f.histogram(QueueDuration),
 		verifications: f.counter(Verifications), fallbacks: f.counter(Fallbacks), restarts: f.counter(Restarts),
 		cacheLookups: f.counter(CacheLookups), bytes: f.counter(Bytes), requests: f.counter(Requests), retries: f.counter(Retries),
+		events: f.counter(VaultEvents),
 	}
 	row, err := f.rows[Breakers], error(nil)
 	if i.breakers, err = m.Int64ObservableUpDownCounter(row.Name, metric.WithUnit(row.Unit), metric.WithDescription(row.Description)); err != nil {
@@ -125,6 +127,18 @@ func (t *Telemetry) Queued(d time.Duration) {
 	if t != nil && d > 0 {
 		t.queued.Record(context.Background(), d.Seconds(), t.with())
 	}
+}
+
+// Event counts a security event of a vault, about a repository or about none ("").
+func (t *Telemetry) Event(code, severity, repository string) {
+	if t == nil {
+		return
+	}
+	attrs := []attribute.KeyValue{VaultEvent.String(code), Severity.String(severity)}
+	if repository != "" {
+		attrs = append(attrs, Repository.String(repository))
+	}
+	t.events.Add(context.Background(), 1, t.with(attrs...))
 }
 
 // Known is what a client knows without asking anybody.

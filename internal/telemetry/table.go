@@ -42,6 +42,8 @@ const (
 	PluginVersion = attribute.Key("ragnos.plugin.version")
 	RunsOn        = attribute.Key("ragnos.plugin.runs_on")
 	Count         = attribute.Key("ragnos.vault.plugins")
+	VaultEvent    = attribute.Key("ragnos.vault.event")
+	Severity      = attribute.Key("ragnos.vault.severity")
 )
 
 // FallbackEvent is the event on the span of an update that says which engine
@@ -106,6 +108,7 @@ type Instrument struct {
 const (
 	TUFDuration   = "ragnos.tuf.operation.duration"
 	VaultDuration = "ragnos.vault.operation.duration"
+	VaultEvents   = "ragnos.vault.events"
 	Verifications = "ragnos.tuf.verifications"
 	Fallbacks     = "ragnos.tuf.fallbacks"
 	Breakers      = "ragnos.tuf.breaker"
@@ -122,6 +125,7 @@ const (
 var Instruments = []Instrument{
 	{TUFDuration, KindHistogram, "s", []attribute.Key{TUFOperation, Engine, ErrorType, ErrorClass}, "Time that an operation on one repository took"},
 	{VaultDuration, KindHistogram, "s", []attribute.Key{VaultOperation, ErrorType, ErrorClass}, "Time that a call of the vault took"},
+	{VaultEvents, KindCounter, "{event}", []attribute.Key{VaultEvent, Severity}, "Security events of a vault"},
 	{Verifications, KindCounter, "{verification}", []attribute.Key{Engine, Mode, ErrorType, ErrorClass}, "Outcomes of an engine's look at metadata"},
 	{Fallbacks, KindCounter, "{fallback}", []attribute.Key{Engine, ErrorType}, "Times that one engine answered in place of the other, and why"},
 	{Breakers, KindUpDown, "{breaker}", []attribute.Key{BreakerState}, "Circuit breakers around go-tuf that are in a state, 0 or 1 for each client"},

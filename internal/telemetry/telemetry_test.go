@@ -53,6 +53,8 @@ func everything(ctx context.Context, t *telemetry.Telemetry) {
 	t.Request(200, "")
 	t.Request(0, protocol.CodeUnreachable)
 	t.Retried()
+	t.Event("audit", "critical", "")
+	t.Event("refused", "critical", "acme")
 	t.Got(5, true)
 	t.Got(7, false)
 	t.Got(0, false)

@@ -26,6 +26,8 @@ type answer struct {
 	progress time.Duration
 	status   int
 	bytes    int64
+	// limit is what kept the request from being answered, if anything did.
+	limit Limit
 }
 
 // Unwrap is for [http.ResponseController].

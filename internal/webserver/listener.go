@@ -13,12 +13,14 @@ type listener struct {
 	*net.TCPListener
 	places chan struct{}
 	shares *share // nil: no bound for one client
-	closed chan struct{}
-	once   sync.Once
+	// refused is told of each connection that was closed at once.
+	refused func()
+	closed  chan struct{}
+	once    sync.Once
 }
 
 func limit(l *net.TCPListener, most int, shares *share) *listener {
-	return &listener{TCPListener: l, places: make(chan struct{}, most), shares: shares, closed: make(chan struct{})}
+	return &listener{TCPListener: l, places: make(chan struct{}, most), shares: shares, refused: func() {}, closed: make(chan struct{})}
 }
 
 // Accept waits for a place and then for a connection.
@@ -42,6 +44,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return &conn{TCPConn: c, release: sync.OnceFunc(func() { l.shares.give(from); <-l.places })}, nil
 		}
 		_ = c.Close()
+		l.refused()
 	}
 }
 

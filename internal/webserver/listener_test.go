@@ -9,11 +9,14 @@ import (
 )
 
 // accepting listens on loopback and hands over what is accepted.
-func accepting(t *testing.T, most int, shares *share) (l *listener, accepted chan net.Conn, failed chan error) {
+func accepting(t *testing.T, most int, shares *share, refused ...func()) (l *listener, accepted chan net.Conn, failed chan error) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l = limit(inner.(*net.TCPListener), most, shares)
+	for _, f := range refused {
+		l.refused = f
+	}
 	t.Cleanup(func() { _ = l.Close() })
 	accepted, failed = make(chan net.Conn), make(chan error, 1)
 	go func() {

@@ -54,7 +54,38 @@ type Config struct {
 	// Log gets what the operator should know, Access a line for each request. They
 	// may be the same.
 	Log, Access *Log
+	// Observe is told of each request, and of each connection that is closed because
+	// its client has too many. Requests wait for it: it must not block. Nil is nobody.
+	Observe func(Request)
 }
+
+// Request is what an observer is told of.
+type Request struct {
+	// Path is what was asked for, "" for a connection that was closed.
+	Path string
+	// Status is 0 if there was no answer.
+	Status int
+	// Bytes are those of the answer's body that were sent.
+	Bytes int64
+	Took  time.Duration
+	// Limit is the limit that kept it from being answered, "" for none.
+	Limit Limit
+}
+
+// Limit names a bound.
+type Limit string
+
+// The limits.
+const (
+	LimitRate        Limit = "rate"               // requests of a client in the long run
+	LimitRequests    Limit = "requests"           // requests at a time
+	LimitClient      Limit = "client_requests"    // requests of a client at a time
+	LimitConnections Limit = "client_connections" // connections of a client at a time
+	LimitBody        Limit = "body"               // a request has none
+)
+
+// Limits are all of them.
+var Limits = []Limit{LimitRate, LimitRequests, LimitClient, LimitConnections, LimitBody}
 
 // Server answers requests. Use [New].
 type Server struct {
@@ -166,6 +197,7 @@ func (s *Server) Serve(ctx context.Context, l *net.TCPListener) error {
 			SendPingTimeout: s.idle, PingTimeout: s.header, WriteByteTimeout: s.progress},
 	}
 	limited := limit(l, s.config.MaxConnections, s.connected)
+	limited.refused = func() { s.observe(Request{Limit: LimitConnections}) }
 	ctx, cancel := context.WithCancel(ctx)
 	var ending sync.WaitGroup
 	ending.Go(func() {
@@ -196,11 +228,14 @@ func (s *Server) chain() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		start := time.Now()
 		a := &answer{ResponseWriter: w, control: http.NewResponseController(w), guarded: s.guarded, progress: s.progress}
-		defer func() { s.config.Access.request(req, a, start) }()
+		defer func() {
+			s.config.Access.request(req, a, start)
+			s.observe(Request{req.URL.Path, a.status, a.bytes, time.Since(start), a.limit})
+		}()
 		from := clientOf(req.RemoteAddr)
 		if s.budgets != nil {
 			if wait, ok := s.budgets.spend(from, start); !ok {
-				later(a, http.StatusTooManyRequests, wait, "too many requests")
+				a.later(LimitRate, http.StatusTooManyRequests, wait, "too many requests")
 				return
 			}
 		}
@@ -208,17 +243,18 @@ func (s *Server) chain() http.Handler {
 		case s.room <- struct{}{}:
 			defer func() { <-s.room }()
 		default:
-			later(a, http.StatusServiceUnavailable, time.Second, "the server is busy")
+			a.later(LimitRequests, http.StatusServiceUnavailable, time.Second, "the server is busy")
 			return
 		}
 		if s.asking != nil {
 			if !s.asking.take(from) {
-				later(a, http.StatusTooManyRequests, time.Second, "too many requests at a time")
+				a.later(LimitClient, http.StatusTooManyRequests, time.Second, "too many requests at a time")
 				return
 			}
 			defer s.asking.give(from)
 		}
 		if req.ContentLength != 0 {
+			a.limit = LimitBody
 			a.Header().Set("Connection", "close") // or the body would be read
 			refuse(a, http.StatusRequestEntityTooLarge, "a request has no body here")
 			return
@@ -227,11 +263,18 @@ func (s *Server) chain() http.Handler {
 	})
 }
 
-// later refuses a request that may be made again after wait.
-func later(w http.ResponseWriter, status int, wait time.Duration, why string) {
+func (s *Server) observe(r Request) {
+	if s.config.Observe != nil {
+		s.config.Observe(r)
+	}
+}
+
+// later refuses a request because of a limit. It may be made again after wait.
+func (a *answer) later(l Limit, status int, wait time.Duration, why string) {
+	a.limit = l
 	seconds := max(1, int(math.Ceil(wait.Seconds())))
-	w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	refuse(w, status, why)
+	a.Header().Set("Retry-After", strconv.Itoa(seconds))
+	refuse(a, status, why)
 }
 
 func refuse(w http.ResponseWriter, status int, why string) {

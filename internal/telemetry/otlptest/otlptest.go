@@ -30,13 +30,16 @@ import (
 type Receiver struct {
 	Tracers *sdktrace.TracerProvider
 	Meters  *sdkmetric.MeterProvider
+	// URL is what OTEL_EXPORTER_OTLP_ENDPOINT is for a process that is to export here.
+	URL string
 
-	t       testing.TB
-	mu      sync.Mutex
-	spans   []*tracepb.Span
-	metrics map[string]*metricspb.Metric
-	scopes  map[string]bool
-	refused error
+	t         testing.TB
+	mu        sync.Mutex
+	spans     []*tracepb.Span
+	metrics   map[string]*metricspb.Metric
+	scopes    map[string]bool
+	resources []map[string]string
+	refused   error
 }
 
 // New starts a receiver, and providers that export to it. After the test nothing
@@ -52,6 +55,7 @@ func New(t testing.TB) *Receiver {
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
+	r.URL = server.URL
 
 	ctx := context.Background()
 	traces, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(server.URL+"/v1/traces"), otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
@@ -90,6 +94,7 @@ func (r *Receiver) take(w http.ResponseWriter, req *http.Request, into, reply pr
 	switch m := into.(type) {
 	case *tracecollector.ExportTraceServiceRequest:
 		for _, res := range m.ResourceSpans {
+			r.resources = append(r.resources, Attributes(res.Resource.GetAttributes()))
 			for _, scope := range res.ScopeSpans {
 				r.scopes[scope.Scope.Name] = true
 				r.spans = append(r.spans, scope.Spans...)
@@ -98,6 +103,7 @@ func (r *Receiver) take(w http.ResponseWriter, req *http.Request, into, reply pr
 	case *metricscollector.ExportMetricsServiceRequest:
 		r.metrics = map[string]*metricspb.Metric{}
 		for _, res := range m.ResourceMetrics {
+			r.resources = append(r.resources, Attributes(res.Resource.GetAttributes()))
 			for _, scope := range res.ScopeMetrics {
 				r.scopes[scope.Scope.Name] = true
 				for _, metric := range scope.Metrics {
@@ -149,6 +155,13 @@ func (r *Receiver) Scopes() (names []string) {
 		names = append(names, name)
 	}
 	return names
+}
+
+// Resources returns what each export said of where it comes from.
+func (r *Receiver) Resources() []map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.resources
 }
 
 // Attributes returns attributes as text by key.
