@@ -111,6 +111,9 @@ func (v *Vault) Uninstall(ctx context.Context, target string) error {
 	defer leave()
 	removed := false
 	if err == nil {
+		err = transport.CheckTargetPath(target)
+	}
+	if err == nil {
 		removed, err = v.book.Remove(ctx, target)
 	}
 	if err == nil && !removed {

@@ -3,7 +3,9 @@ package vault
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +33,31 @@ type entry struct {
 	Evidence   Evidence        `json:"evidence,omitzero"`
 	// Count is how many events before this one could not be written.
 	Count int `json:"count,omitempty"`
+}
+
+// bound shortens texts, which strangers may have chosen, until the whole fits into a
+// line: one that does not would keep all that come after it out of the log.
+func (x *entry) bound() {
+	all := []reflect.Value{reflect.ValueOf(&x.Repository).Elem(), reflect.ValueOf(&x.Target).Elem()}
+	for _, f := range reflect.ValueOf(&x.Evidence).Elem().Fields() {
+		if f.Kind() == reflect.String {
+			all = append(all, f)
+		}
+	}
+	for _, most := range []int{4 << 10, 512} {
+		sum := 0
+		for _, text := range all {
+			sum += text.Len()
+		}
+		if 6*sum < audit.MaxEvent-1024 { // What is escaped is up to six times as long.
+			return
+		}
+		for _, text := range all {
+			if text.Len() > most {
+				text.SetString(strings.ToValidUTF8(text.String()[:most], "") + "…")
+			}
+		}
+	}
 }
 
 // trail writes the events of a vault to its audit log, in order. What could not be
@@ -64,6 +91,7 @@ func (t *trail) add(e Event) {
 	}
 	x := entry{Code: e.Code, Severity: e.Severity, Repository: e.Repository, Target: e.Target, Evidence: e.Evidence}
 	x.Evidence.Path, x.Evidence.URL = "", publicURL(x.Evidence.URL)
+	x.bound()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.added++

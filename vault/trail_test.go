@@ -16,6 +16,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/audit"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 func audited(w *world) func(*Options) {
@@ -142,6 +143,28 @@ func TestNoLocalPathIsOnRecord(t *testing.T) {
 		tr.add(Event{Code: EventLocal, Severity: hybrid.SeverityWarning, Message: "in /srv/secret", Evidence: Evidence{URL: url, Path: "/srv/secret"}})
 		require.Equal(t, entry{Code: EventLocal, Severity: hybrid.SeverityWarning, Evidence: Evidence{URL: want}}, tr.waiting[len(tr.waiting)-1])
 	}
+}
+
+// No text that somebody else chose keeps what comes after it out of the log.
+func TestLongTextsFitIntoALine(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault(audited(w))
+	long := "plugins/" + strings.Repeat("<", 100_000)
+	_, err := v.PluginMetadata(t.Context(), long)
+	require.ErrorIs(t, err, hybrid.ErrNotFound)
+	require.ErrorIs(t, v.Uninstall(t.Context(), long), hybrid.ErrNotFound)
+	require.ErrorIs(t, v.Uninstall(t.Context(), "/srv/secret"), hybrid.ErrUsage, "a path of this machine is no plugin")
+	all := strings.Repeat("\x01", 5_000)
+	v.emit(Event{Code: EventRefused, Repository: all, Target: all, Evidence: Evidence{
+		Code: protocol.Code(all), Class: protocol.Class(all), Role: all, Engine: all, Digest: all, Spec: all,
+		URL: "https://" + all, Rule: all, From: all, To: all, Store: all, By: all, Reason: all,
+	}})
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	got := w.record()
+	require.Len(t, got, 4)
+	require.True(t, strings.HasPrefix(got[0], "not_found:<<<") && strings.HasSuffix(got[0], "…"), got[0][:20])
+	require.Equal(t, "allowed:tool.1.0.0.tar.gz", got[3])
 }
 
 // What waits for a log that cannot be written is bounded, and what was dropped is
