@@ -121,14 +121,15 @@ func (t *trail) flush(ctx context.Context) error {
 	if t.has(upTo) {
 		return nil // Whoever had the turn before has; what came since is for those who wait for it.
 	}
-	events, last, skipped := t.take()
+	events, last := t.take()
 	if err := t.write(ctx, events); err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.written, t.skipped = last, t.skipped-skipped
+	t.written = last
 	since := min(t.added-last, len(t.waiting))
+	t.skipped = t.added - last - since // What was dropped meanwhile and is written is not lost.
 	t.waiting = slices.Clone(t.waiting[len(t.waiting)-since:])
 	return nil
 }
@@ -140,14 +141,14 @@ func (t *trail) has(upTo int) bool {
 	return t.written >= upTo
 }
 
-// take returns what waits, the number of the last of it, and how many were dropped.
-func (t *trail) take() (events []any, last, skipped int) {
+// take returns what waits, and the number of the last of it.
+func (t *trail) take() (events []any, last int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.skipped > 0 {
 		events = append(events, entry{Code: EventAudit, Severity: hybrid.SeverityCritical, Count: t.skipped})
 	}
-	return append(events, t.waiting...), t.added, t.skipped
+	return append(events, t.waiting...), t.added
 }
 
 func (t *trail) write(ctx context.Context, events []any) error {

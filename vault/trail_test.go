@@ -191,3 +191,28 @@ func TestATrailIsBounded(t *testing.T) {
 		first = false
 	}
 }
+
+// What is written while more comes in is not said to be lost, and what is dropped then
+// is counted next time.
+func TestWhatIsWrittenIsNotCountedAsLost(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	var tr *trail
+	busy := 10
+	tr = newTrail(dir, func() time.Time {
+		for ; busy > 0; busy-- {
+			tr.add(Event{Code: EventAllowed})
+		}
+		return time.Now()
+	}, func(error) {})
+	for range maxUnwritten {
+		tr.add(Event{Code: EventAllowed})
+	}
+	require.NoError(t, tr.flush(t.Context()))
+	require.Zero(t, tr.skipped)
+	require.Len(t, tr.waiting, 10)
+	busy = maxUnwritten + 5
+	require.NoError(t, tr.flush(t.Context()))
+	require.Equal(t, 5, tr.skipped)
+	require.Len(t, tr.waiting, maxUnwritten)
+	require.NoError(t, tr.close(t.Context()))
+}
