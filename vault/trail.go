@@ -154,19 +154,23 @@ func (t *trail) take() (events []any, last int) {
 func (t *trail) write(ctx context.Context, events []any) error {
 	if t.log == nil {
 		var err error
-		if t.log, err = audit.Open(t.dir, audit.Options{Now: t.now, OnCheckpointError: t.lost}); err != nil {
+		if t.log, err = audit.OpenContext(ctx, t.dir, audit.Options{Now: t.now, OnCheckpointError: t.lost}); err != nil {
 			return err
 		}
 	}
 	return t.log.Append(ctx, events...)
 }
 
-// close writes what waits, signs a checkpoint and ends the log.
+// close writes what waits, signs a checkpoint and ends the log. If ctx has ended, calls
+// may still be in flight, and the log stays open for what they tell of.
 func (t *trail) close(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
 	err := t.flush(ctx)
+	if ctx.Err() != nil {
+		return tuferr.Cancelled(ctx)
+	}
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()

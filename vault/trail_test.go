@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
@@ -214,5 +215,29 @@ func TestWhatIsWrittenIsNotCountedAsLost(t *testing.T) {
 	require.NoError(t, tr.flush(t.Context()))
 	require.Equal(t, 5, tr.skipped)
 	require.Len(t, tr.waiting, maxUnwritten)
+	require.NoError(t, tr.close(t.Context()))
+}
+
+// A call waits for another process as long as it may, and no longer.
+func TestALockedLogIsNotWaitedForBeyondTheCall(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	lock := flock.New(filepath.Join(dir, "lock"))
+	require.NoError(t, lock.Lock())
+	tr := newTrail(dir, time.Now, func(error) {})
+	tr.add(Event{Code: EventAllowed})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	require.ErrorIs(t, tr.flush(ctx), hybrid.ErrLocal)
+	require.Less(t, time.Since(began), 20*time.Second)
+	require.NoError(t, lock.Unlock())
+
+	// A shutdown that may not wait leaves the log to those who are still in flight.
+	require.Error(t, tr.close(ctx))
+	require.NoError(t, tr.flush(t.Context()))
+	require.Error(t, tr.close(ctx))
+	tr.add(Event{Code: EventOpened})
+	require.NoError(t, tr.flush(t.Context()))
 	require.NoError(t, tr.close(t.Context()))
 }
