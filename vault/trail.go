@@ -73,8 +73,9 @@ type trail struct {
 
 	mu      sync.Mutex
 	waiting []any
-	// skipped counts what was dropped, added and written what there was.
-	skipped, added, written int
+	// skipped counts what was dropped, added and written what there was. gone is the
+	// number of the last event that was dropped and will not be written.
+	skipped, added, written, gone int
 }
 
 func newTrail(dir string, now func() time.Time, lost func(error)) *trail {
@@ -134,7 +135,31 @@ func (t *trail) flush(ctx context.Context) error {
 	return nil
 }
 
-// has says whether so many events are on the disk.
+// mark is the number of the last event that was added.
+func (t *trail) mark() int {
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.added
+}
+
+// keep is flush, and an error if what was added behind the mark had to be dropped
+// before it could be written.
+func (t *trail) keep(ctx context.Context, mark int) error {
+	if err := t.flush(ctx); t == nil || err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone > mark {
+		return tuferr.New(protocol.CodeLocalIO, "more than %d events waited for it, and this one was dropped", maxUnwritten)
+	}
+	return nil
+}
+
+// has says whether so many events are on the disk, or were dropped and counted there.
 func (t *trail) has(upTo int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -146,6 +171,7 @@ func (t *trail) take() (events []any, last int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.skipped > 0 {
+		t.gone = t.added - len(t.waiting)
 		events = append(events, entry{Code: EventAudit, Severity: hybrid.SeverityCritical, Count: t.skipped})
 	}
 	return append(events, t.waiting...), t.added

@@ -241,3 +241,29 @@ func TestALockedLogIsNotWaitedForBeyondTheCall(t *testing.T) {
 	require.NoError(t, tr.flush(t.Context()))
 	require.NoError(t, tr.close(t.Context()))
 }
+
+// An installation whose line was dropped while it waited for the log is none.
+func TestNothingIsInstalledWhoseRecordWasDropped(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault(audited(w))
+	v.trail.turn <- struct{}{} // The disk is slow, and much happens meanwhile.
+	before := v.trail.mark()
+	failed := make(chan error)
+	go func() {
+		_, err := v.VerifyAndDownloadPlugin(context.Background(), tool("1.0.0").path(), InstallOptions{})
+		failed <- err
+	}()
+	require.Eventually(t, func() bool { return v.trail.mark() > before }, time.Minute, time.Millisecond)
+	for range maxUnwritten {
+		v.trail.add(Event{Code: EventNotFound})
+	}
+	<-v.trail.turn
+	require.ErrorContains(t, <-failed, "nothing is installed without it")
+	_, err := v.Open(t.Context(), tool("1.0.0").path())
+	require.ErrorIs(t, err, hybrid.ErrNotFound)
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	got := w.record()
+	require.Equal(t, "audit:.", got[0])
+	require.Equal(t, "allowed:tool.1.0.0.tar.gz", got[len(got)-1])
+}
