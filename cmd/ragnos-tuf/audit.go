@@ -117,8 +117,9 @@ func newAuditVerify(a *app) *cobra.Command {
 	return cmd
 }
 
-// maxCheckpoints is the longest file of checkpoints that --checkpoint takes, in bytes.
-const maxCheckpoints = 16 << 20
+// maxCheckpoints is the longest file of checkpoints that --checkpoint takes, in bytes:
+// that of a log with one a minute for three years.
+const maxCheckpoints = 512 << 20
 
 // verifyOptions reads the files of keys and of checkpoints that were kept elsewhere.
 func verifyOptions(keys, checkpoints []string) (o audit.VerifyOptions, err error) {
