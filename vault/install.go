@@ -111,6 +111,9 @@ func (v *Vault) Uninstall(ctx context.Context, target string) error {
 	defer leave()
 	removed := false
 	if err == nil {
+		err = transport.CheckTargetPath(target)
+	}
+	if err == nil {
 		removed, err = v.book.Remove(ctx, target)
 	}
 	if err == nil && !removed {
@@ -185,9 +188,10 @@ func (i *installation) run(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
+	mark := i.trail.mark()
 	i.told(p)
 	// Nothing that is not on record is installed, unless that was asked for.
-	if err := i.trail.flush(ctx); err != nil && !i.opts.AuditBestEffort {
+	if err := i.trail.keep(ctx, mark); err != nil && !i.opts.AuditBestEffort {
 		return nil, unaudited(err)
 	}
 	if err := i.record(ctx, p); err != nil {

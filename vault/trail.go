@@ -3,7 +3,9 @@ package vault
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +35,31 @@ type entry struct {
 	Count int `json:"count,omitempty"`
 }
 
+// bound shortens texts, which strangers may have chosen, until the whole fits into a
+// line: one that does not would keep all that come after it out of the log.
+func (x *entry) bound() {
+	all := []reflect.Value{reflect.ValueOf(&x.Repository).Elem(), reflect.ValueOf(&x.Target).Elem()}
+	for _, f := range reflect.ValueOf(&x.Evidence).Elem().Fields() {
+		if f.Kind() == reflect.String {
+			all = append(all, f)
+		}
+	}
+	for _, most := range []int{4 << 10, 512} {
+		sum := 0
+		for _, text := range all {
+			sum += text.Len()
+		}
+		if 6*sum < audit.MaxEvent-1024 { // What is escaped is up to six times as long.
+			return
+		}
+		for _, text := range all {
+			if text.Len() > most {
+				text.SetString(strings.ToValidUTF8(text.String()[:most], "") + "…")
+			}
+		}
+	}
+}
+
 // trail writes the events of a vault to its audit log, in order. What could not be
 // written is tried again with what comes next. The nil trail writes nothing.
 type trail struct {
@@ -46,8 +73,9 @@ type trail struct {
 
 	mu      sync.Mutex
 	waiting []any
-	// skipped counts what was dropped, added and written what there was.
-	skipped, added, written int
+	// skipped counts what was dropped, added and written what there was. gone is the
+	// number of the last event that was dropped and will not be written.
+	skipped, added, written, gone int
 }
 
 func newTrail(dir string, now func() time.Time, lost func(error)) *trail {
@@ -64,6 +92,7 @@ func (t *trail) add(e Event) {
 	}
 	x := entry{Code: e.Code, Severity: e.Severity, Repository: e.Repository, Target: e.Target, Evidence: e.Evidence}
 	x.Evidence.Path, x.Evidence.URL = "", publicURL(x.Evidence.URL)
+	x.bound()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.added++
@@ -93,51 +122,81 @@ func (t *trail) flush(ctx context.Context) error {
 	if t.has(upTo) {
 		return nil // Whoever had the turn before has; what came since is for those who wait for it.
 	}
-	events, last, skipped := t.take()
+	events, last := t.take()
 	if err := t.write(ctx, events); err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.written, t.skipped = last, t.skipped-skipped
+	t.written = last
 	since := min(t.added-last, len(t.waiting))
+	t.skipped = t.added - last - since // What was dropped meanwhile and is written is not lost.
 	t.waiting = slices.Clone(t.waiting[len(t.waiting)-since:])
 	return nil
 }
 
-// has says whether so many events are on the disk.
+// mark is the number of the last event that was added.
+func (t *trail) mark() int {
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.added
+}
+
+// keep is flush, and an error if what was added behind the mark had to be dropped
+// before it could be written.
+func (t *trail) keep(ctx context.Context, mark int) error {
+	if err := t.flush(ctx); t == nil || err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone > mark {
+		return tuferr.New(protocol.CodeLocalIO, "more than %d events waited for it, and this one was dropped", maxUnwritten)
+	}
+	return nil
+}
+
+// has says whether so many events are on the disk, or were dropped and counted there.
 func (t *trail) has(upTo int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.written >= upTo
 }
 
-// take returns what waits, the number of the last of it, and how many were dropped.
-func (t *trail) take() (events []any, last, skipped int) {
+// take returns what waits, and the number of the last of it.
+func (t *trail) take() (events []any, last int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.skipped > 0 {
+		t.gone = t.added - len(t.waiting)
 		events = append(events, entry{Code: EventAudit, Severity: hybrid.SeverityCritical, Count: t.skipped})
 	}
-	return append(events, t.waiting...), t.added, t.skipped
+	return append(events, t.waiting...), t.added
 }
 
 func (t *trail) write(ctx context.Context, events []any) error {
 	if t.log == nil {
 		var err error
-		if t.log, err = audit.Open(t.dir, audit.Options{Now: t.now, OnCheckpointError: t.lost}); err != nil {
+		if t.log, err = audit.OpenContext(ctx, t.dir, audit.Options{Now: t.now, OnCheckpointError: t.lost}); err != nil {
 			return err
 		}
 	}
 	return t.log.Append(ctx, events...)
 }
 
-// close writes what waits, signs a checkpoint and ends the log.
+// close writes what waits, signs a checkpoint and ends the log. If ctx has ended, calls
+// may still be in flight, and the log stays open for what they tell of.
 func (t *trail) close(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
 	err := t.flush(ctx)
+	if ctx.Err() != nil {
+		return tuferr.Cancelled(ctx)
+	}
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()

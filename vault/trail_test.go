@@ -11,11 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/audit"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
 func audited(w *world) func(*Options) {
@@ -144,6 +146,28 @@ func TestNoLocalPathIsOnRecord(t *testing.T) {
 	}
 }
 
+// No text that somebody else chose keeps what comes after it out of the log.
+func TestLongTextsFitIntoALine(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault(audited(w))
+	long := "plugins/" + strings.Repeat("<", 100_000)
+	_, err := v.PluginMetadata(t.Context(), long)
+	require.ErrorIs(t, err, hybrid.ErrNotFound)
+	require.ErrorIs(t, v.Uninstall(t.Context(), long), hybrid.ErrNotFound)
+	require.ErrorIs(t, v.Uninstall(t.Context(), "/srv/secret"), hybrid.ErrUsage, "a path of this machine is no plugin")
+	all := strings.Repeat("\x01", 5_000)
+	v.emit(Event{Code: EventRefused, Repository: all, Target: all, Evidence: Evidence{
+		Code: protocol.Code(all), Class: protocol.Class(all), Role: all, Engine: all, Digest: all, Spec: all,
+		URL: "https://" + all, Rule: all, From: all, To: all, Store: all, By: all, Reason: all,
+	}})
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	got := w.record()
+	require.Len(t, got, 4)
+	require.True(t, strings.HasPrefix(got[0], "not_found:<<<") && strings.HasSuffix(got[0], "…"), got[0][:20])
+	require.Equal(t, "allowed:tool.1.0.0.tar.gz", got[3])
+}
+
 // What waits for a log that cannot be written is bounded, and what was dropped is
 // counted in it.
 func TestATrailIsBounded(t *testing.T) {
@@ -167,4 +191,79 @@ func TestATrailIsBounded(t *testing.T) {
 		}
 		first = false
 	}
+}
+
+// What is written while more comes in is not said to be lost, and what is dropped then
+// is counted next time.
+func TestWhatIsWrittenIsNotCountedAsLost(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	var tr *trail
+	busy := 10
+	tr = newTrail(dir, func() time.Time {
+		for ; busy > 0; busy-- {
+			tr.add(Event{Code: EventAllowed})
+		}
+		return time.Now()
+	}, func(error) {})
+	for range maxUnwritten {
+		tr.add(Event{Code: EventAllowed})
+	}
+	require.NoError(t, tr.flush(t.Context()))
+	require.Zero(t, tr.skipped)
+	require.Len(t, tr.waiting, 10)
+	busy = maxUnwritten + 5
+	require.NoError(t, tr.flush(t.Context()))
+	require.Equal(t, 5, tr.skipped)
+	require.Len(t, tr.waiting, maxUnwritten)
+	require.NoError(t, tr.close(t.Context()))
+}
+
+// A call waits for another process as long as it may, and no longer.
+func TestALockedLogIsNotWaitedForBeyondTheCall(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	lock := flock.New(filepath.Join(dir, "lock"))
+	require.NoError(t, lock.Lock())
+	tr := newTrail(dir, time.Now, func(error) {})
+	tr.add(Event{Code: EventAllowed})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	require.ErrorIs(t, tr.flush(ctx), hybrid.ErrLocal)
+	require.Less(t, time.Since(began), 20*time.Second)
+	require.NoError(t, lock.Unlock())
+
+	// A shutdown that may not wait leaves the log to those who are still in flight.
+	require.Error(t, tr.close(ctx))
+	require.NoError(t, tr.flush(t.Context()))
+	require.Error(t, tr.close(ctx))
+	tr.add(Event{Code: EventOpened})
+	require.NoError(t, tr.flush(t.Context()))
+	require.NoError(t, tr.close(t.Context()))
+}
+
+// An installation whose line was dropped while it waited for the log is none.
+func TestNothingIsInstalledWhoseRecordWasDropped(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault(audited(w))
+	v.trail.turn <- struct{}{} // The disk is slow, and much happens meanwhile.
+	before := v.trail.mark()
+	failed := make(chan error)
+	go func() {
+		_, err := v.VerifyAndDownloadPlugin(context.Background(), tool("1.0.0").path(), InstallOptions{})
+		failed <- err
+	}()
+	require.Eventually(t, func() bool { return v.trail.mark() > before }, time.Minute, time.Millisecond)
+	for range maxUnwritten {
+		v.trail.add(Event{Code: EventNotFound})
+	}
+	<-v.trail.turn
+	require.ErrorContains(t, <-failed, "nothing is installed without it")
+	_, err := v.Open(t.Context(), tool("1.0.0").path())
+	require.ErrorIs(t, err, hybrid.ErrNotFound)
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	got := w.record()
+	require.Equal(t, "audit:.", got[0])
+	require.Equal(t, "allowed:tool.1.0.0.tar.gz", got[len(got)-1])
 }

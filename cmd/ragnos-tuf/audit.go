@@ -117,17 +117,14 @@ func newAuditVerify(a *app) *cobra.Command {
 	return cmd
 }
 
-// maxCheckpoints is the longest file of checkpoints that --checkpoint takes, in bytes.
-const maxCheckpoints = 16 << 20
+// maxCheckpoints is the longest file of checkpoints that --checkpoint takes, in bytes:
+// that of a log with one a minute for three years.
+const maxCheckpoints = 512 << 20
 
 // verifyOptions reads the files of keys and of checkpoints that were kept elsewhere.
 func verifyOptions(keys, checkpoints []string) (o audit.VerifyOptions, err error) {
-	for _, path := range keys {
-		more, err := audit.ReadKeys(path)
-		if err != nil {
-			return o, err
-		}
-		o.Verifiers = append(o.Verifiers, more...)
+	if o.Verifiers, err = audit.ReadKeys(keys...); err != nil {
+		return o, err
 	}
 	for _, path := range checkpoints {
 		raw, _, err := diskfile.Read(path, maxCheckpoints)

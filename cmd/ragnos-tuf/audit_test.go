@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -127,6 +128,15 @@ func TestReportCode(t *testing.T) {
 		require.Equal(t, c.code, reportCode(r))
 	}
 	require.Empty(t, reportCode(&audit.Report{}))
+}
+
+// A copy of the checkpoints of a log that is years old is no file too long.
+func TestManyCheckpoints(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "checkpoints")
+	require.NoError(t, os.WriteFile(path, append(bytes.Repeat([]byte("\n"), 64<<20), "note"...), 0o600))
+	o, err := verifyOptions(nil, []string{path})
+	require.NoError(t, err)
+	require.Equal(t, "note\n\n", string(o.Checkpoints))
 }
 
 // stampede downloads a target with ten processes at a time, three times, and kills

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/ragnos-labs/vault-tuf/internal/pyenv"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
@@ -33,7 +34,7 @@ func (a *app) print(object any, human func(*page)) error {
 		if err := enc.Encode(object); err != nil {
 			return err
 		}
-		text = b.String()
+		text = cleanJSON(b.String())
 	} else {
 		var p page
 		human(&p)
@@ -89,6 +90,25 @@ func clean(s string) string {
 			continue
 		}
 		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// cleanJSON writes in JSON as escapes what clean would replace; it says the same.
+func cleanJSON(s string) string {
+	unsafe := func(r rune) bool { return r != '\n' && isUnsafe(r) }
+	if !strings.ContainsFunc(s, unsafe) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if !unsafe(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
 	}
 	return b.String()
 }

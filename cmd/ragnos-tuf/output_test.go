@@ -28,6 +28,7 @@ func TestHintIsSaidOnce(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	require.Equal(t, `a\x1b[31m\u202eb ü`, clean("a\x1b[31m\u202eb ü"))
+	require.Equal(t, "{\"a\":\"\\u009b31m\\u202e\\udb40\\udc01 ü\"}\n", cleanJSON("{\"a\":\"\u009b31m\u202e\U000e0001 ü\"}\n"))
 	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 1234: "1.2 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 5e18: "5.0 EB"} {
 		require.Equal(t, want, size(n))
 	}

@@ -49,7 +49,7 @@ const (
 	tornPrefix = "torn-"
 )
 
-// openWait is how long Open waits for another process.
+// openWait is how long Open waits for another process at most.
 const openWait = 30 * time.Second
 
 // Options are the options of a log.
@@ -132,15 +132,22 @@ type Log struct {
 // there, as is the key. It reads the end of the log, all of it if that cannot be
 // avoided, and writes no line. A key that others may read is permissions, one that is
 // damaged local_io. For other errors see [Log].
-func Open(dir string, opts Options) (*Log, error) { return openWith(dir, opts, nil) }
+func Open(dir string, opts Options) (*Log, error) {
+	return OpenContext(context.Background(), dir, opts)
+}
 
-func openWith(dir string, opts Options, before func(op, path string) error) (*Log, error) {
+// OpenContext is Open, and waits for another process no longer than ctx allows.
+func OpenContext(ctx context.Context, dir string, opts Options) (*Log, error) {
+	return openWith(ctx, dir, opts, nil)
+}
+
+func openWith(ctx context.Context, dir string, opts Options, before func(op, path string) error) (*Log, error) {
 	opts.fill()
 	l := &Log{dir: dir, opts: opts, turn: make(chan struct{}, 1), before: before}
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), openWait)
+	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
 	err := l.locked(ctx, func() error {
 		l.signer, l.known = opts.Signer, opts.Verifiers

@@ -143,7 +143,7 @@ func TestSharedSync(t *testing.T) {
 	dir := newDir(t)
 	var syncs atomic.Int64
 	first, hold := make(chan struct{}), make(chan struct{})
-	l, err := openWith(dir, quiet(), func(op, path string) error {
+	l, err := openWith(background, dir, quiet(), func(op, path string) error {
 		if op == "sync" && filepath.Base(path) == fileName(1) && syncs.Add(1) == 1 {
 			close(first)
 			<-hold

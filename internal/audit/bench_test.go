@@ -44,7 +44,7 @@ func BenchmarkAppend(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("parallel/every=%d", every), func(b *testing.B) {
 			var syncs atomic.Int64
-			l, err := openWith(newDir(b), opts, func(op, _ string) error {
+			l, err := openWith(background, newDir(b), opts, func(op, _ string) error {
 				if op == "sync" {
 					syncs.Add(1)
 				}

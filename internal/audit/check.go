@@ -153,9 +153,9 @@ func keep(list []span, s span) []span {
 	return append(list, s)
 }
 
-// noFile notes that a file is missing where the next line should be.
-func (c *checker) noFile(name string) {
-	c.rep.add(Problem{KindFileMissing, Place{File: name}, c.want, c.want, "the file is missing"})
+// noFile notes that a file is missing, or empty, where the next line should be.
+func (c *checker) noFile(name, why string) {
+	c.rep.add(Problem{KindFileMissing, Place{File: name}, c.want, c.want, why})
 	c.lost = len(c.rep.Problems) - 1
 }
 

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -134,26 +133,33 @@ func keepPublic(dir, public string, before func(op, path string) error) ([]note.
 	return all, nil
 }
 
-// ReadKeys reads a file of keys that verify checkpoints, such as [PublicName]: one a
-// line, as package note writes them. A file that holds none is local_io.
-func ReadKeys(path string) ([]note.Verifier, error) {
-	raw, _, err := diskfile.Read(path, maxKeyFile)
-	if err != nil {
-		return nil, err
-	}
+// ReadKeys reads files of keys that verify checkpoints, such as [PublicName]: one a
+// line, as package note writes them. A file that holds none is local_io. A key that
+// is there more than once is one.
+func ReadKeys(paths ...string) ([]note.Verifier, error) {
 	var all []note.Verifier
-	for text := range bytes.Lines(raw) {
-		if text = bytes.TrimSpace(text); len(text) == 0 {
-			continue
-		}
-		v, err := note.NewVerifier(string(text))
+	have := map[string]bool{} // Package note lets a key that it has twice verify nothing.
+	for _, path := range paths {
+		raw, _, err := diskfile.Read(path, maxKeyFile)
 		if err != nil {
-			return nil, badKey(path, err.Error())
+			return nil, err
 		}
-		all = append(all, v)
-	}
-	if len(all) == 0 {
-		return nil, badKey(path, "it holds no key")
+		keys := 0
+		for text := range strings.Lines(string(raw)) {
+			if text = strings.TrimSpace(text); text == "" {
+				continue
+			}
+			v, err := note.NewVerifier(text)
+			if err != nil {
+				return nil, badKey(path, err.Error())
+			}
+			if keys++; !have[text] {
+				have[text], all = true, append(all, v)
+			}
+		}
+		if keys == 0 {
+			return nil, badKey(path, "it holds no key")
+		}
 	}
 	return all, nil
 }

@@ -96,6 +96,30 @@ func TestNewKey(t *testing.T) {
 	require.EqualValues(t, 2, rep.Checkpoints)
 }
 
+// TestKeyTwice: a key that is there more than once still verifies.
+func TestKeyTwice(t *testing.T) {
+	dir := newDir(t)
+	l := open(t, dir, quiet())
+	add(t, l, 2)
+	require.NoError(t, l.Close(background))
+	path := filepath.Join(dir, PublicName)
+	text := string(filesOf(t, dir)[PublicName])
+	put(t, path, text+"\n"+text)
+	keys, err := ReadKeys(path, path)
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	for _, opts := range []VerifyOptions{{}, {Verifiers: keys}} {
+		rep, err := Verify(background, dir, opts)
+		require.NoError(t, err)
+		require.Empty(t, rep.Problems)
+		require.EqualValues(t, 2, rep.Covered)
+	}
+	require.NoError(t, os.Remove(filepath.Join(dir, stateName)))
+	require.NoError(t, os.Truncate(filepath.Join(dir, fileName(1)), 0))
+	_, err = Open(dir, quiet())
+	requireCode(t, err, protocol.CodeLocalIO)
+}
+
 // TestNewName: a key with another name goes on as well.
 func TestNewName(t *testing.T) {
 	dir := newDir(t)

@@ -153,7 +153,7 @@ func TestHelperCrash(t *testing.T) {
 	}
 	n, err := strconv.Atoi(os.Getenv(envStep))
 	require.NoError(t, err)
-	l, err := openWith(os.Getenv(envDir), small(), func(string, string) error {
+	l, err := openWith(background, os.Getenv(envDir), small(), func(string, string) error {
 		if n--; n == 0 {
 			self, _ := os.FindProcess(os.Getpid())
 			_ = self.Kill()

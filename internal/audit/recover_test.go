@@ -240,7 +240,7 @@ func TestFailingSteps(t *testing.T) {
 			failed++
 			requireCode(t, err, protocol.CodeDiskFull)
 		}
-		l, err := openWith(dir, opts, func(string, string) error {
+		l, err := openWith(background, dir, opts, func(string, string) error {
 			if count++; count == n {
 				return fmt.Errorf("step %d: %w", n, syscall.ENOSPC)
 			}

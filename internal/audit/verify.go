@@ -133,7 +133,7 @@ func (v *verification) run(ctx context.Context) error {
 	v.end = Place{fileName(1), 1, 0}
 	for i, p := range v.files {
 		for n := before + 1; n < p.number && n <= before+maxProblems; n++ {
-			v.noFile(fileName(n))
+			v.noFile(fileName(n), "the file is missing")
 		}
 		before = p.number
 		if err := v.file(ctx, p, i == len(v.files)-1); err != nil {
@@ -159,6 +159,9 @@ func (v *verification) file(ctx context.Context, p part, last bool) error {
 	defer f.Close()
 	v.rep.Files++
 	v.rep.Bytes += p.size
+	if p.size == 0 && !last {
+		v.noFile(name, "it is empty, and another file follows")
+	}
 	lines := newLineReader(io.LimitReader(f, p.size), 0)
 	for {
 		if lines.number%checkEvery == 0 && ctx.Err() != nil {

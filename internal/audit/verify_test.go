@@ -313,6 +313,16 @@ func TestEveryFileMissing(t *testing.T) {
 	}
 	rep := s.verify(t, t.TempDir(), map[string][]byte{logs[0]: s.files[logs[1]], logs[1]: s.files[logs[0]]}, true)
 	find(t, rep, KindReordered)
+
+	// A file is never left empty where another begins, whether or not it held a line.
+	for name, changed := range map[string]map[string][]byte{
+		"emptied": {logs[1]: {}},
+		"between": {logs[len(logs)-1]: {}, fileName(len(logs) + 1): s.files[logs[len(logs)-1]]},
+	} {
+		rep = s.verify(t, t.TempDir(), changed, true)
+		require.Len(t, rep.Problems, 1, "%s: %+v", name, rep.Problems)
+		require.Contains(t, find(t, rep, KindFileMissing).Message, "empty")
+	}
 }
 
 // TestEveryByteOfCheckpoints: a change of the stored checkpoints is a problem, unless
