@@ -26,7 +26,7 @@ func looked(op telemetry.Op, target string, info *TargetInfo, err error) {
 func delivered(op telemetry.Op, target string, r *Result, err error) {
 	if op.On() {
 		if r == nil {
-			op.Set(telemetry.Target.String(target))
+			op.Set(telemetry.TargetPath(target))
 		} else {
 			op.Set(append(about(target, &r.TargetInfo), telemetry.FromCache.Bool(r.FromCache))...)
 		}
@@ -37,10 +37,10 @@ func delivered(op telemetry.Op, target string, r *Result, err error) {
 // about returns the attributes of an answer, which is nil if there is none.
 func about(target string, info *TargetInfo) []attribute.KeyValue {
 	if info == nil {
-		return []attribute.KeyValue{telemetry.Target.String(target)}
+		return []attribute.KeyValue{telemetry.TargetPath(target)}
 	}
 	return []attribute.KeyValue{
-		telemetry.Target.String(target), telemetry.TargetSize.Int64(info.Length), telemetry.Engine.String(info.Engine),
+		telemetry.TargetPath(target), telemetry.TargetSize.Int64(info.Length), telemetry.Engine.String(info.Engine),
 		telemetry.Offline.Bool(info.Offline), telemetry.Role.String(info.Role), telemetry.RootVersion.Int64(info.Versions.Root),
 		telemetry.Timestamp.Int64(info.Versions.Timestamp), telemetry.Snapshot.Int64(info.Versions.Snapshot),
 		telemetry.Targets.Int64(info.Versions.Targets),

@@ -39,7 +39,7 @@ var hidden = []struct {
 	{regexp.MustCompile(`(?i)("[^"]*(?:token|password|passphrase|secret|authorization|cookie|credential)[^"]*"\s*:\s*)"(?:[^"\\]|\\.?)*"?`), `$1"(not shown)"`},
 	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[^\s"\\]+`), `$1 (not shown)`},
 	{regexp.MustCompile(`(://[^\s"?]*\?)[^\s"]*`), `$1(not shown)`},
-	{regexp.MustCompile(`://[^/\s"@]*(?:@|$)`), `://(not shown)@`},
+	{regexp.MustCompile(`://(?:[^/\s"]*@|[^/\s"]*$)`), `://(not shown)@`},
 }
 
 // shown returns the beginning of a frame as it may be logged.

@@ -19,6 +19,7 @@ func TestShownFrames(t *testing.T) {
 		`{"id":1,"method":"ping"}` + "\n":                     `{"id":1,"method":"ping"}`,
 		`{"fetched":{"id":1,"seq":2,"data":"c2VjcmV0"}}`:      `{"fetched":{"id":1,"seq":2,"data":"(not shown)"}}`,
 		`{"message":"asked https://u:p@h.example/m?sig=abc"}`: `{"message":"asked https://(not shown)@h.example/m?(not shown)"}`,
+		`{"message":"https://u:p@ss@h.example/m, a@b"}`:       `{"message":"https://(not shown)@h.example/m, a@b"}`,
 		`{"message":"sent Bearer abc.def-1 there"}`:           `{"message":"sent Bearer (not shown) there"}`,
 		`{"x":{"api_Token": "a\"b","n":1}}`:                   `{"x":{"api_Token": "(not shown)","n":1}}`,
 		`{"Authorization":"Basic dXNlcjpw"}`:                  `{"Authorization":"(not shown)"}`,

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,4 +66,24 @@ func TestCallsAreSeen(t *testing.T) {
 	require.NoError(t, v.Shutdown(context.Background()))
 	r.Flush()
 	require.NotContains(t, r.Metrics(), telemetry.TimeToExpiry)
+}
+
+// TestWhatIsNoTargetIsNotTold: a caller may ask for a path of this machine.
+func TestWhatIsNoTargetIsNotTold(t *testing.T) {
+	w, r := newWorld(t, "one"), otlptest.New(t)
+	w.publish("one", tool("1.0.0"))
+	v := w.vault(func(o *Options) { o.TracerProvider, o.MeterProvider = r.Tracers, r.Meters })
+	_, err := v.Open(t.Context(), "/srv/secret")
+	require.ErrorIs(t, err, hybrid.ErrUsage)
+	_, err = v.repos[0].client.Lookup(t.Context(), "/srv/secret")
+	require.ErrorIs(t, err, hybrid.ErrUsage)
+	_, err = v.repos[0].client.VerifyAndDownloadPlugin(t.Context(), "/srv/secret", hybrid.DownloadOptions{})
+	require.ErrorIs(t, err, hybrid.ErrUsage)
+	r.Flush()
+	for _, op := range []telemetry.Operation{telemetry.VaultOpen, telemetry.Lookup, telemetry.Download} {
+		span := r.Spans(string(op))[0]
+		require.Equal(t, "(not a target path)", otlptest.Attributes(span.Attributes)["ragnos.tuf.target"], op)
+		require.NotContains(t, span.String(), "secret")
+	}
+	require.Less(t, len(telemetry.TargetPath(strings.Repeat("x", 1<<20)).Value.AsString()), 1100)
 }

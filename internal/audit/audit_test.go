@@ -302,6 +302,31 @@ func TestContext(t *testing.T) {
 	requireCode(t, err, protocol.CodeCancelled)
 }
 
+// TestLinesOfOthersAreOnTheDiskFirst: who wrote them may have died before they were, and
+// a checkpoint says that they are.
+func TestLinesOfOthersAreOnTheDiskFirst(t *testing.T) {
+	dir := newDir(t)
+	add(t, open(t, dir, quiet()), 2)
+	var done []string
+	broken := true
+	l, err := openWith(background, dir, quiet(), func(op, path string) error {
+		done = append(done, op+" "+filepath.Base(path))
+		if op == "sync" && broken {
+			return errors.New("the disk is away")
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	_, err = l.Checkpoint(background)
+	requireCode(t, err, protocol.CodeLocalIO)
+	require.NoFileExists(t, filepath.Join(dir, CheckpointsName))
+	broken, done = false, nil
+	_, err = l.Checkpoint(background)
+	require.NoError(t, err)
+	require.Equal(t, []string{"sync " + fileName(1), "syncdir audit", "create " + CheckpointsName, "write " + CheckpointsName}, done[:4])
+	require.NoError(t, l.Close(background))
+}
+
 // refusing is a signer that does not sign.
 type refusing struct{ note.Signer }
 

@@ -145,6 +145,6 @@ func (r *Report) conclude(ownKeys, anchored bool) {
 		note("The key was read from the log's own directory: who can write there can exchange both, unless the key is compared with a copy.")
 	}
 	if !anchored {
-		note("No checkpoint from elsewhere was given: who has the signing key could have rewritten everything. Keep checkpoints where that person cannot write.")
+		note("No checkpoint from elsewhere was given: who has the signing key, or can write here and lets the next process sign what it finds, could have rewritten everything. Keep checkpoints where that person cannot write.")
 	}
 }

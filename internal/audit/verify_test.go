@@ -386,3 +386,22 @@ func TestRewritten(t *testing.T) {
 		require.EqualValues(t, 8, p.Through)
 	}
 }
+
+// TestRewrittenAndSignedByTheNext: who can write to the directory needs no key, and
+// the report says so; only a checkpoint from elsewhere tells.
+func TestRewrittenAndSignedByTheNext(t *testing.T) {
+	s := newSample(t, 8, 100)
+	dir := t.TempDir()
+	s.verify(t, dir, map[string][]byte{fileName(1): s.rewrite(t, 4), CheckpointsName: nil, stateName: nil}, false)
+	l := open(t, dir, quiet())
+	add(t, l, 1)
+	require.NoError(t, l.Close(background))
+	rep, err := Verify(background, dir, VerifyOptions{Verifiers: s.keys})
+	require.NoError(t, err)
+	require.Empty(t, rep.Problems)
+	require.Contains(t, strings.Join(rep.Notes, " "), "can write here and lets the next process sign")
+	rep, err = Verify(background, dir, VerifyOptions{Verifiers: s.keys, Checkpoints: s.anchor})
+	require.NoError(t, err)
+	find(t, rep, KindEdited)
+	find(t, rep, KindCheckpointMissing)
+}

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	notrace "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/ragnos-labs/vault-tuf/internal/targetpath"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -180,6 +182,22 @@ func (o Op) close(err error) {
 		}
 	}
 	o.span.End()
+}
+
+// maxTarget is the longest target path that is told, in bytes.
+const maxTarget = 1 << 10
+
+// TargetPath returns the attribute of the target that an operation is about. What
+// cannot be one is whatever a caller had at hand, such as a path of this machine, and
+// is not told.
+func TargetPath(name string) attribute.KeyValue {
+	switch {
+	case targetpath.Check(name) != nil:
+		name = "(not a target path)"
+	case len(name) > maxTarget:
+		name = strings.ToValidUTF8(name[:maxTarget], "") + "…"
+	}
+	return Target.String(name)
 }
 
 // failure returns the attributes of an error, none for nil.
