@@ -41,29 +41,13 @@ func (l *Log) takeTurn(ctx context.Context) error {
 
 func (l *Log) endTurn() { <-l.turn }
 
-// flock takes the kernel's lock. The kernel releases it when the process dies, so it
-// is never stolen.
+// flock takes the lock among processes.
 func (l *Log) flock(ctx context.Context) (*flock.Flock, error) {
-	path := filepath.Join(l.dir, lockName)
-	for {
-		f := flock.New(path, flock.SetPermissions(fileMode))
-		ok, err := f.TryLockContext(ctx, lockPoll)
-		if ctx.Err() != nil && !ok {
-			return nil, l.stillLocked(ctx)
-		}
-		if err != nil {
-			return nil, diskfile.Error("lock", path, err)
-		}
-		// A lock file that somebody deleted locks out nobody else.
-		mine, err1 := f.Stat()
-		now, err2 := os.Stat(path)
-		if err1 == nil && err2 == nil && os.SameFile(mine, now) {
-			return f, nil
-		}
-		if err := f.Close(); err != nil {
-			return nil, diskfile.Error("unlock", path, err)
-		}
+	lock, err := diskfile.Lock(ctx, filepath.Join(l.dir, lockName), fileMode, lockPoll)
+	if err != nil && ctx.Err() != nil {
+		return nil, l.stillLocked(ctx)
 	}
+	return lock, err
 }
 
 // locked runs f while no other goroutine or process writes to the log.

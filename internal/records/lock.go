@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/ragnos-labs/vault-tuf/internal/diskfile"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -29,9 +27,12 @@ func (b *Book) locked(ctx context.Context, f func() error) error {
 	if err := b.makeDir(); err != nil {
 		return diskfile.Error("make the directory", b.dir, err)
 	}
-	lock, err := b.flock(ctx)
+	lock, err := diskfile.Lock(ctx, filepath.Join(b.dir, lockName), fileMode, lockPoll)
+	if err != nil && ctx.Err() != nil {
+		return b.stillLocked(ctx)
+	}
 	if err != nil {
-		return diskfile.Error("lock", filepath.Join(b.dir, lockName), err)
+		return err
 	}
 	if err := f(); err != nil {
 		_ = lock.Close() // closing the file releases the lock in any case
@@ -49,31 +50,6 @@ func (b *Book) makeDir() error {
 		return err
 	}
 	return diskfile.SyncDir(filepath.Dir(b.dir))
-}
-
-// flock takes the kernel's lock. The kernel releases it when the process dies, so it
-// is never stolen.
-func (b *Book) flock(ctx context.Context) (*flock.Flock, error) {
-	path := filepath.Join(b.dir, lockName)
-	for {
-		l := flock.New(path, flock.SetPermissions(fileMode))
-		ok, err := l.TryLockContext(ctx, lockPoll)
-		if ctx.Err() != nil && !ok {
-			return nil, b.stillLocked(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-		// A lock file that somebody deleted locks out nobody else.
-		mine, err1 := l.Stat()
-		now, err2 := os.Stat(path)
-		if err1 == nil && err2 == nil && os.SameFile(mine, now) {
-			return l, nil
-		}
-		if err := l.Unlock(); err != nil {
-			return nil, err
-		}
-	}
 }
 
 func (b *Book) stillLocked(ctx context.Context) error {
