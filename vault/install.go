@@ -200,19 +200,19 @@ func (i *installation) run(ctx context.Context) (*Result, error) {
 	return &Result{Plugin: *p, Path: result.Path, FromCache: result.FromCache, Fallback: result.Fallback}, nil
 }
 
-// grace is what a break-glass overrides of expiry.
-func (i *installation) grace() (hash string, o hybrid.DownloadOptions) {
-	o = hybrid.DownloadOptions{ExpectedHash: i.options.ExpectedHash, Progress: i.options.Progress}
+// asked is what is asked of a repository: the caller's hash, or that of a break-glass
+// with what it overrides of expiry.
+func (i *installation) asked() hybrid.DownloadOptions {
+	o := hybrid.DownloadOptions{ExpectedHash: i.options.ExpectedHash, Progress: i.options.Progress}
 	if b := i.options.BreakGlass; b != nil {
 		o.ExpectedHash, o.UnsafeExpiryGrace = b.SHA256, b.ExpiryGrace
 	}
-	return o.ExpectedHash, o
+	return o
 }
 
 // look asks a repository that has to agree with others.
 func (i *installation) look(ctx context.Context, r *repo) *answer {
-	_, o := i.grace()
-	info, err := r.client.UnsafeLookup(ctx, i.target, o.UnsafeExpiryGrace)
+	info, err := r.client.UnsafeLookup(ctx, i.target, i.asked().UnsafeExpiryGrace)
 	return &answer{info: info, err: err}
 }
 
@@ -220,7 +220,7 @@ func (i *installation) look(ctx context.Context, r *repo) *answer {
 // the repository.
 func (i *installation) bring(ctx context.Context, r *repo) *answer {
 	a := &answer{}
-	_, o := i.grace()
+	o := i.asked()
 	o.Decide = func(info *hybrid.TargetInfo) error {
 		a.info = info
 		return i.decide(ctx, describe(r.name, info))
@@ -240,7 +240,7 @@ func (i *installation) fetch(ctx context.Context, agreed []*answer, p *Plugin) (
 	}
 	var failed []*answer
 	for _, a := range agreed {
-		_, o := i.grace()
+		o := i.asked()
 		o.Decide = func(info *hybrid.TargetInfo) error {
 			if !agree(a.info, info) {
 				return denied(ruleThreshold, "the repository "+a.repo.name+" has just signed other bytes", "ask again")
@@ -249,8 +249,8 @@ func (i *installation) fetch(ctx context.Context, agreed []*answer, p *Plugin) (
 		}
 		var result *hybrid.Result
 		got := i.put(ctx, a.repo, i.target, func(ctx context.Context, r *repo) *answer {
-			r2, err := r.client.VerifyAndDownloadPlugin(ctx, i.target, o)
-			result = r2
+			var err error
+			result, err = r.client.VerifyAndDownloadPlugin(ctx, i.target, o)
 			return &answer{info: a.info, err: err}
 		})
 		if got.err == nil {
@@ -265,8 +265,7 @@ func (i *installation) fetch(ctx context.Context, agreed []*answer, p *Plugin) (
 
 // expected compares what the caller expects with what was agreed on.
 func (i *installation) expected(p *Plugin) error {
-	want, _ := i.grace()
-	algorithm, digest, err := targets.ParseHash(want)
+	algorithm, digest, err := targets.ParseHash(i.asked().ExpectedHash)
 	if err != nil || digest == "" || p.Hashes[algorithm] == digest {
 		return err
 	}

@@ -69,7 +69,7 @@ func (v *Vault) Initialize(ctx context.Context) error {
 		return v.fail("initialize", "", "", err)
 	}
 	errs := v.each(func(r *repo) error { return r.client.Initialize(ctx) })
-	v.report("", errs)
+	v.report(errs)
 	if len(errs) < len(v.repos) {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (v *Vault) RefreshMetadata(ctx context.Context) error {
 		return v.fail("refresh", "", "", err)
 	}
 	errs := v.each(func(r *repo) error { return r.client.Refresh(ctx) })
-	v.report("", errs)
+	v.report(errs)
 	return joined(errs)
 }
 
@@ -123,9 +123,9 @@ func joined(errs []*repoError) error {
 }
 
 // report raises the events that go with the errors of repositories.
-func (v *Vault) report(target string, errs []*repoError) {
+func (v *Vault) report(errs []*repoError) {
 	for _, e := range errs {
-		v.emit(eventOf(e.repo.name, target, e.err))
+		v.emit(eventOf(e.repo.name, "", e.err))
 	}
 }
 
