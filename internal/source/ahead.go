@@ -9,6 +9,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/forced"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -127,7 +128,7 @@ func (s *Inquiry) guessed(ctx context.Context, f engine.File, limit int64) (*gue
 
 // onLate is what to do when the answer to a request does not come at once.
 func (s *Inquiry) onLate(f engine.File) func() {
-	if admission.KindOf(f.Role) != admission.KindRoot {
+	if admission.KindOf(f.Role) != admission.KindRoot || forced.NothingAhead.Load() {
 		return nil
 	}
 	return func() {
