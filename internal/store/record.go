@@ -51,7 +51,7 @@ func seal(v any) ([]byte, error) {
 // for a format from the future, which is not damage.
 func unseal[T any](raw []byte) (value T, err error) {
 	head, body, _ := bytes.Cut(raw, []byte("\n"))
-	words := strings.Split(string(head), " ")
+	words := strings.SplitN(string(head), " ", 4)
 	if len(words) != 3 || words[0] != recordMagic {
 		return value, &damage{errors.New("not a file of this trust store")}
 	}
