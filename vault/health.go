@@ -19,9 +19,8 @@ const oftenSigned = 24
 // unreadable is why a repository without a status is down.
 const unreadable = "its trust store cannot be read"
 
-// judge grades a status from the facts in it: the mode, and the Name and Client of
-// each repository. It fills in Roles, Health and Reasons; those of a repository
-// without Client stay if it has any. A role is said to expire soon from warn before
+// judge grades a status from the facts in it: the mode, and the Name, Client and Err
+// of each repository. It fills in Roles, Health and Reasons. A role is said to expire soon from warn before
 // on; 0 means [DefaultExpiryWarning], negative never. It is pure.
 //
 // A repository is down if it cannot answer now: its mode is off, its trust store
@@ -63,11 +62,12 @@ func judge(s *Status, warn time.Duration, now time.Time) {
 
 func (r *RepositoryStatus) judge(warn time.Duration, now time.Time) {
 	c := r.Client
-	if c == nil {
-		r.Health = HealthDown
-		if len(r.Reasons) == 0 {
-			r.Reasons = []string{unreadable}
-		}
+	switch {
+	case r.Err != nil:
+		r.Health, r.Reasons = HealthDown, []string{unreadable + ": " + r.Err.Error()}
+		return
+	case c == nil:
+		r.Health, r.Reasons = HealthDown, []string{unreadable}
 		return
 	}
 	r.Health, r.Reasons, r.Roles = HealthOK, nil, []RoleStatus{}

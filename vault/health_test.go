@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -289,8 +291,8 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	c.MetadataURL, c.TargetsURL = "https://example.com/metadata?t=s3cret", "file://"+secret
 	c.Mirrors = []hybrid.MirrorStatus{{MetadataURL: "https://example.com/?t=s3cret", TargetsURL: "file://" + secret, State: "down", LastError: secret}}
 	c.LastErrorCode = protocol.CodePermissions
-	s := statusOf(c, nil)
-	s.Repositories[1].Reasons = []string{secret}
+	s := statusOf(c, c)
+	s.Repositories[1].Err = &hybrid.Error{Code: protocol.CodePermissions, Path: secret, Err: errors.New("no")}
 	for _, code := range []EventCode{EventStore, EventLocal, EventRefused, EventBreakGlass} {
 		e := Event{ID: 1, Code: code, Message: "in " + secret, Err: errors.New(secret), Evidence: Evidence{Path: secret, By: secret, Reason: secret, URL: "file://" + secret}}
 		if code == EventRefused {
@@ -313,7 +315,8 @@ func TestHealthTellsNothingOfTheUser(t *testing.T) {
 	require.Equal(t, "a: the mirror https://example.com/?redacted is down", got.Reasons[1])
 	require.Equal(t, "b: "+unreadable, got.Reasons[2])
 	require.Equal(t, []string{unreadable}, got.Repositories[1].Reasons)
-	require.Equal(t, []string{secret}, s.Repositories[1].Reasons)
+	require.Nil(t, got.Repositories[1].Client)
+	require.Contains(t, s.Repositories[1].Reasons[0], secret)
 	require.Equal(t, "timestamp", got.Events[2].Evidence.Role)
 	require.Equal(t, "not signed by the required threshold of distinct keys", got.Events[2].Message)
 	require.Equal(t, "from closed to open", got.Events[4].Message)
@@ -355,4 +358,29 @@ func TestHealthSpeaksAsARepositoryDoes(t *testing.T) {
 	require.Equal(t, "ok", got["status"])
 	role := got["repositories"].([]any)[0].(map[string]any)["roles"].([]any)[1].(map[string]any)
 	require.Equal(t, map[string]any{"name": "timestamp", "version": 1.0, "expires": "2026-06-03T12:00:00Z", "seconds_left": 172800.0}, role)
+}
+
+// TestHealthOfATrustStoreThatCannotBeRead: the application is told why, those who
+// ask its handler are not.
+func TestHealthOfATrustStoreThatCannotBeRead(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("two", tool("1.0.0"))
+	file := filepath.Join(t.TempDir(), "secret-place")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	v := w.vault(func(o *Options) { o.Repositories[0].MetadataDir = file })
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	s, err := v.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, HealthDegraded, s.Health)
+	one := s.Repositories[0]
+	require.Equal(t, HealthDown, one.Health)
+	require.ErrorIs(t, one.Err, hybrid.ErrLocal)
+	require.Equal(t, []string{unreadable + ": " + one.Err.Error()}, one.Reasons)
+	require.Contains(t, s.Reasons, "one: "+one.Reasons[0])
+	require.Contains(t, one.Reasons[0], "secret-place")
+	require.NotNil(t, one.Client)
+
+	answer := askHealth(v.HealthHandler(), "GET", HealthPath).Body.String()
+	require.Contains(t, answer, `"one: `+unreadable+`"`)
+	require.NotContains(t, answer, "secret-place")
 }

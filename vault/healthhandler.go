@@ -173,10 +173,11 @@ func public(s *Status) *Status {
 	p.Repositories, p.Reasons = slices.Clone(s.Repositories), slices.Clone(s.Reasons)
 	for i := range p.Repositories {
 		r := &p.Repositories[i]
-		if r.Client != nil {
+		if r.Err == nil && r.Client != nil {
 			r.Client = publicClient(*r.Client)
 			continue
 		}
+		r.Client, r.Err = nil, nil
 		// Its reasons are the text of an error.
 		for _, reason := range r.Reasons {
 			if at := slices.Index(p.Reasons, r.Name+": "+reason); at >= 0 {

@@ -18,13 +18,11 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 		of := &s.Repositories[slices.Index(v.repos, r)]
 		of.Name, of.Roles = r.name, []RoleStatus{}
 		of.Client, err = r.client.Status(ctx)
+		of.Err = tuferr.As(err)
 		return err
 	})
 	if ctx.Err() != nil && len(errs) > 0 {
 		return nil, tuferr.Cancelled(ctx)
-	}
-	for _, e := range errs {
-		s.Repositories[slices.Index(v.repos, e.repo)].Reasons = []string{e.err.Error()}
 	}
 	judge(s, v.opts.ExpiryWarning, now)
 	return s, nil

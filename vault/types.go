@@ -120,6 +120,8 @@ type RepositoryStatus struct {
 	Reasons []string `json:"reasons,omitempty"`
 	// Roles say when the metadata in the trust store expires.
 	Roles []RoleStatus `json:"roles"`
+	// Err is why its trust store cannot be read, of class local; nil if it can.
+	Err *hybrid.Error `json:"-"`
 	// Client is the status of its client: engine, breaker, worker, mirrors.
 	Client *hybrid.Status `json:"client,omitempty"`
 }

@@ -71,6 +71,8 @@ func downCode(r *vault.RepositoryStatus) protocol.Code {
 	switch {
 	case r.Health != vault.HealthDown:
 		return ""
+	case r.Err != nil:
+		return r.Err.Code
 	case r.Client == nil:
 		return protocol.CodeLocalIO
 	case !slices.ContainsFunc(r.Roles, is("root")):
