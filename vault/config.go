@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -57,6 +58,11 @@ func readFile(path string) (*fromFile, error) {
 	}
 	return parse(data, dir), nil
 }
+
+// Resolve returns the options that [New] would work with, and makes and asks nothing:
+// what code, environment, file and defaults say together, with every root file read
+// into Root. The error is that of New.
+func (o Options) Resolve() (Options, error) { return o.resolve(os.Getenv) }
 
 // resolve returns what holds: what code says, else the environment, else the file
 // that Options.File names, else the defaults. Nothing in it is shared with o. Every

@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -36,7 +35,7 @@ type Vault struct {
 // environment; it touches no trust store and no network and starts no process. The
 // error is of class usage, and its Causes name every mistake.
 func New(o Options) (*Vault, error) {
-	o, err := o.resolve(os.Getenv)
+	o, err := o.Resolve()
 	if err != nil {
 		return nil, err
 	}

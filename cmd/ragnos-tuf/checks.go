@@ -28,13 +28,12 @@ const (
 	clockTolerance    = 5 * time.Minute
 )
 
-// checkDirectory checks a directory that is made when needed. It writes one
-// empty file and removes it.
-func (d *doctor) checkDirectory(check, dir, flag string) {
-	choose := "choose another directory with " + flag
+// checkDirectory checks a directory that is made when needed; choose says how to
+// choose another one. It writes one empty file and removes it.
+func (d *doctor) checkDirectory(check, dir, choose string) {
 	existing, err := nearest(dir)
 	if err != nil {
-		d.add(finding{check, problem, fmt.Sprintf("%s cannot be used: %v", dir, err), choose, localCode(err)})
+		d.mend(check, problem, localCode(err), choose, "%s cannot be used: %v", dir, err)
 		return
 	}
 	probe, err := os.CreateTemp(existing, ".doctor-*")
@@ -42,12 +41,11 @@ func (d *doctor) checkDirectory(check, dir, flag string) {
 		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
 	}
 	if err != nil {
-		d.add(finding{check, problem, fmt.Sprintf("%s cannot be written: %v", existing, bare(err)),
-			"chmod u+rwx " + shellQuote(existing) + ", or " + choose, localCode(err)})
+		d.mend(check, problem, localCode(err), "chmod u+rwx "+shellQuote(existing)+", or "+choose, "%s cannot be written: %v", existing, bare(err))
 		return
 	}
 	if free, ok := freeSpace(existing); ok && free < littleSpace {
-		d.add(finding{check, warning, fmt.Sprintf("%s has only %s of free space", existing, size(int64(free))), "free some space, or " + choose, protocol.CodeDiskFull})
+		d.mend(check, warning, protocol.CodeDiskFull, "free some space, or "+choose, "%s has only %s of free space", existing, size(int64(free)))
 		return
 	}
 	if existing != dir {
@@ -56,8 +54,8 @@ func (d *doctor) checkDirectory(check, dir, flag string) {
 	}
 	info, err := os.Stat(dir)
 	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
-		d.add(finding{check, warning, fmt.Sprintf("%s: other users may write to it (mode %#o)", dir, info.Mode().Perm()),
-			"chmod go-w " + shellQuote(dir), protocol.CodePermissions})
+		d.mend(check, warning, protocol.CodePermissions, "chmod go-w "+shellQuote(dir),
+			"%s: other users may write to it (mode %#o)", dir, info.Mode().Perm())
 		return
 	}
 	d.ok(check, "%s can be written", dir)
@@ -100,73 +98,64 @@ func bare(err error) error {
 	return err
 }
 
-// checkRoot checks the pinned root and the one that is given.
-func (d *doctor) checkRoot(readErr error, storeUsable bool) {
-	given, raw, err := d.givenRoot(readErr)
-	if err != nil {
-		d.trouble("trusted root", err)
+const trustedRoot = "trusted root"
+
+// checkTrust checks the pinned root, and the one that is given if it could be read.
+func (d *doctor) checkTrust(p *patient, statusErr error, readable bool) {
+	if statusErr != nil {
+		d.trouble("trust store", statusErr)
+	}
+	if !readable {
 		return
 	}
 	var doc *admission.Doc
-	if given != "" {
-		if doc, err = admission.Parse(admission.KindRoot, raw, d.opts.Limits); err == nil {
+	if p.given != "" {
+		var err error
+		if doc, err = admission.Parse(admission.KindRoot, p.root, p.limits); err == nil {
 			err = verify.SelfSigned(doc)
 		}
 		if err != nil {
-			e := tuferr.New(protocol.CodeBadRoot, "%s cannot be used: %w", given, err)
+			e := tuferr.New(protocol.CodeBadRoot, "%s cannot be used: %w", p.given, err)
 			e.Hint = "get root.json from the publisher once more, unchanged"
-			d.trouble("trusted root", e)
+			d.trouble(trustedRoot, e)
 			return
 		}
 	}
-	for _, r := range d.status.Roles {
+	for _, r := range p.Roles {
 		if r.Name == string(admission.KindRoot) {
-			d.pinnedRoot(r, given, doc)
+			d.pinnedRoot(p, r, doc)
 			return
 		}
 	}
 	switch {
-	case !storeUsable:
-		return
+	case statusErr != nil:
 	case doc == nil:
-		d.add(finding{"trusted root", problem, "none is pinned and none is given", "ragnos-tuf init --root FILE", protocol.CodeNoRoot})
+		d.mend(trustedRoot, problem, protocol.CodeNoRoot, p.giveRoot, "none is pinned and none is given")
 	case !doc.Expires.After(time.Now()):
-		d.add(finding{"trusted root", warning, fmt.Sprintf("%s: version %d, expired on %s; the repository has to have a newer one",
-			given, doc.Version, date(doc.Expires)), "get the newest root.json from the publisher", protocol.CodeExpired})
+		d.mend(trustedRoot, warning, protocol.CodeExpired, "get the newest root.json from the publisher",
+			"%s: version %d, expired on %s; the repository has to have a newer one", p.given, doc.Version, date(doc.Expires))
 	default:
-		d.ok("trusted root", "%s: version %d, not pinned yet, expires on %s", given, doc.Version, date(doc.Expires))
+		d.ok(trustedRoot, "%s: version %d, not pinned yet, expires on %s", p.given, doc.Version, date(doc.Expires))
 	}
-}
-
-// givenRoot returns where the root that flag or environment give lies, "" if
-// they give none, and its bytes.
-func (d *doctor) givenRoot(readErr error) (path string, raw []byte, err error) {
-	if d.root != "" {
-		return d.root, d.opts.Root, readErr
-	}
-	if path = os.Getenv(hybrid.EnvRoot); path != "" {
-		raw, err = readRoot(path)
-	}
-	return path, raw, err
 }
 
 // pinnedRoot checks the newest trusted root, and whether the given one, doc
 // unless nil, is the same where it has the same version.
-func (d *doctor) pinnedRoot(r hybrid.RoleStatus, given string, doc *admission.Doc) {
+func (d *doctor) pinnedRoot(p *patient, r hybrid.RoleStatus, doc *admission.Doc) {
 	if doc != nil && doc.Version == r.Version {
-		ours, err := os.ReadFile(filepath.Join(d.status.MetadataDir, "root.json"))
+		ours, err := os.ReadFile(filepath.Join(p.MetadataDir, "root.json"))
 		if err == nil && !bytes.Equal(ours, doc.Raw) {
-			d.add(finding{"trusted root", problem, fmt.Sprintf("%s is not the version %d that is pinned", given, r.Version),
-				"leave it out, or, if you trust it more: ragnos-tuf init --replace-root --root " + shellQuote(given), protocol.CodeRootConflict})
+			d.mend(trustedRoot, problem, protocol.CodeRootConflict, "leave it out, or, if you trust it more: "+p.replaceRoot,
+				"%s is not the version %d that is pinned", p.given, r.Version)
 			return
 		}
 	}
 	if !r.Expires.After(time.Now()) {
-		d.add(finding{"trusted root", warning, fmt.Sprintf("version %d is pinned and expired on %s; the repository has to have a newer one", r.Version, date(r.Expires)),
-			"ragnos-tuf refresh; if that fails the publisher has to publish a new root", protocol.CodeExpired})
+		d.mend(trustedRoot, warning, protocol.CodeExpired, d.command("refresh")+"; if that fails the publisher has to publish a new root",
+			"version %d is pinned and expired on %s; the repository has to have a newer one", r.Version, date(r.Expires))
 		return
 	}
-	d.ok("trusted root", "version %d is pinned, expires on %s", r.Version, date(r.Expires))
+	d.ok(trustedRoot, "version %d is pinned, expires on %s", r.Version, date(r.Expires))
 }
 
 // checkPython checks the interpreter and python-tuf in it. Without them auto
@@ -205,25 +194,24 @@ func (d *doctor) checkPython(ctx context.Context, mode hybrid.Mode) {
 }
 
 // checkRepository asks for timestamp.json, which proves nothing and trusts
-// nothing, and compares the clocks.
-func (d *doctor) checkRepository(ctx context.Context) {
-	url, err := transport.MetadataURL(d.status.MetadataURL, string(admission.KindTimestamp), 0)
-	if err != nil {
-		d.trouble("repository", err)
-		return
-	}
-	hc, err := transport.New(transport.Options{Attempts: 1, TotalTimeout: repositoryTimeout, Logger: d.opts.Logger})
+// nothing, and compares the clocks. Asking may be impossible, which err says.
+func (d *doctor) checkRepository(ctx context.Context, p *patient, hc *transport.Client, err error) {
 	if err != nil {
 		d.trouble("repository", err)
 		return
 	}
 	defer hc.Close()
-	raw, err := hc.Get(ctx, transport.Request{URL: url, Role: "timestamp", Limit: d.opts.Limits.Bytes(admission.KindTimestamp)})
+	url, err := transport.MetadataURL(p.MetadataURL, string(admission.KindTimestamp), 0)
+	if err != nil {
+		d.trouble("repository", err)
+		return
+	}
+	raw, err := hc.Get(ctx, transport.Request{URL: url, Role: "timestamp", Limit: p.limits.Bytes(admission.KindTimestamp)})
 	var doc *admission.Doc
 	if err == nil {
-		if doc, err = admission.Parse(admission.KindTimestamp, raw, d.opts.Limits); err != nil {
+		if doc, err = admission.Parse(admission.KindTimestamp, raw, p.limits); err != nil {
 			e := *tuferr.As(err)
-			e.URL, e.Hint = url, "check --repo-url and --metadata-url: this is where timestamp.json should be"
+			e.URL, e.Hint = url, p.checkURL+": this is where timestamp.json should be"
 			err = &e
 		}
 	}
@@ -232,13 +220,13 @@ func (d *doctor) checkRepository(ctx context.Context) {
 		return
 	}
 	d.ok("repository", "%s is there, version %d", url, doc.Version)
-	d.checkClock(ctx, url, doc.Expires)
+	d.checkClock(ctx, url, doc.Expires, p.LastRefresh)
 }
 
-// checkClock holds this machine's clock against the repository's and against
-// the expiry of its timestamp. Neither is authenticated: it only tells apart a
-// wrong clock from metadata that nobody renews.
-func (d *doctor) checkClock(ctx context.Context, url string, expires time.Time) {
+// checkClock holds this machine's clock against the repository's, against the
+// expiry of its timestamp, and against the last refresh. The first two are not
+// authenticated: it only tells apart a wrong clock from metadata that nobody renews.
+func (d *doctor) checkClock(ctx context.Context, url string, expires, lastRefresh time.Time) {
 	now := time.Now()
 	const setClock = "set the clock, for example with: timedatectl set-ntp true"
 	theirs, known := serverTime(ctx, url)
@@ -249,12 +237,12 @@ func (d *doctor) checkClock(ctx context.Context, url string, expires time.Time) 
 		if !expires.After(now) {
 			l, code = problem, protocol.CodeExpired
 		}
-		d.add(finding{"clock", l, fmt.Sprintf("it says %s, the repository's server %s", date(now), date(theirs)), setClock, code})
-	case d.status.LastRefresh.After(now.Add(clockTolerance)):
-		d.add(finding{"clock", warning, fmt.Sprintf("it says %s, but the last refresh was on %s", date(now), date(d.status.LastRefresh)), setClock, ""})
+		d.mend("clock", l, code, setClock, "it says %s, the repository's server %s", date(now), date(theirs))
+	case lastRefresh.After(now.Add(clockTolerance)):
+		d.mend("clock", warning, "", setClock, "it says %s, but the last refresh was on %s", date(now), date(lastRefresh))
 	case !expires.After(now):
-		d.add(finding{"clock", problem, fmt.Sprintf("it says %s, and the repository's timestamp expired on %s", date(now), date(expires)),
-			"ask the publisher to renew the timestamp (local-tuf serve does it by itself), or " + setClock, protocol.CodeExpired})
+		d.mend("clock", problem, protocol.CodeExpired, "ask the publisher to renew the timestamp (local-tuf serve does it by itself), or "+setClock,
+			"it says %s, and the repository's timestamp expired on %s", date(now), date(expires))
 	default:
 		d.ok("clock", "plausible; the repository's timestamp expires on %s", date(expires))
 	}

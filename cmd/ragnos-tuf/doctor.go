@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -23,9 +26,11 @@ const (
 
 // finding is what one check of doctor says.
 type finding struct {
-	Check   string `json:"check"`
-	Level   level  `json:"level"`
-	Message string `json:"message"`
+	// Repository is the one that was checked, where a configuration names them.
+	Repository string `json:"repository,omitempty"`
+	Check      string `json:"check"`
+	Level      level  `json:"level"`
+	Message    string `json:"message"`
 	// Fix is the command that mends it, Code the error it will lead to.
 	Fix  string        `json:"fix,omitempty"`
 	Code protocol.Code `json:"code,omitempty"`
@@ -34,9 +39,9 @@ type finding struct {
 // doctor collects findings.
 type doctor struct {
 	*app
-	opts     hybrid.Options
-	status   *hybrid.Status
 	findings []finding
+	// repository is the one that is checked, where a configuration names them.
+	repository string
 }
 
 func newDoctor(a *app) *cobra.Command {
@@ -46,14 +51,17 @@ func newDoctor(a *app) *cobra.Command {
 		Long: `Check engine mode, directories, trusted root, Python with python-tuf, repository and
 clock. Pins and downloads nothing. Each check is ok, a warning or a problem, with the command
 that mends it below. The exit code is 0 if there is no problem, else that of the
-first one.`,
+first one.
+
+With --config FILE, check the configuration and every repository that it names.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.oneRepository(cmd); err != nil {
-				return err
-			}
 			d := &doctor{app: a}
-			d.examine(cmd.Context())
+			if a.config != "" {
+				d.examineConfig(cmd.Context())
+			} else {
+				d.examine(cmd.Context())
+			}
 			if err := cmd.Context().Err(); err != nil {
 				return tuferr.New(endCode(err), "the checks were not finished: %w", err)
 			}
@@ -69,12 +77,23 @@ func endCode(err error) protocol.Code {
 	return protocol.CodeCancelled
 }
 
-// examine runs all checks. What does not depend on a client that can be made is
-// checked even if none can.
+// patient is a client that is examined: its status, and what it was made of.
+type patient struct {
+	*hybrid.Status
+	limits hybrid.Limits
+	// given says where the root that is given comes from, "" if none is; root holds it.
+	given string
+	root  []byte
+	// What mends it: how a root is given, how one takes the place of another, and
+	// where the URL comes from.
+	giveRoot, replaceRoot, checkURL string
+}
+
+// examine runs all checks of one repository. What does not depend on a client that
+// can be made is checked even if none can.
 func (d *doctor) examine(ctx context.Context) {
-	var rootErr error
-	d.opts, rootErr = d.options()
-	c, err := hybrid.New(d.opts)
+	opts, rootErr := d.options()
+	c, err := hybrid.New(opts)
 	if err != nil {
 		d.trouble("options", err)
 		d.checkPython(ctx, "")
@@ -86,22 +105,58 @@ func (d *doctor) examine(ctx context.Context) {
 		d.trouble("trust store", statusErr)
 		return
 	}
-	d.status = st
-	d.checkMode()
-	d.checkDirectory("metadata directory", st.MetadataDir, "--metadata-dir")
-	d.checkDirectory("cache directory", st.CacheDir, "--cache-dir")
-	if statusErr != nil {
-		d.trouble("trust store", statusErr)
+	d.checkMode(st.Mode, st.Engine)
+	d.checkDirectory("metadata directory", st.MetadataDir, "choose another directory with --metadata-dir")
+	d.checkDirectory("cache directory", st.CacheDir, "choose another directory with --cache-dir")
+	p := &patient{Status: st, giveRoot: "ragnos-tuf init --root FILE", checkURL: "check --repo-url and --metadata-url"}
+	if p.given, p.root, rootErr = d.givenRoot(opts.Root, rootErr); rootErr != nil {
+		d.trouble(trustedRoot, rootErr)
 	}
-	d.checkRoot(rootErr, statusErr == nil)
+	p.replaceRoot = "ragnos-tuf init --replace-root --root " + shellQuote(p.given)
+	d.checkTrust(p, statusErr, rootErr == nil)
 	d.checkPython(ctx, st.Mode)
-	d.checkRepository(ctx)
+	hc, err := transport.New(doctored(hybrid.HTTPOptions{}, opts.Logger))
+	d.checkRepository(ctx, p, hc, err)
 }
 
-func (d *doctor) add(f finding) { d.findings = append(d.findings, f) }
+// doctored are the options of a client that is quick to give up.
+func doctored(o hybrid.HTTPOptions, logger *slog.Logger) hybrid.HTTPOptions {
+	o.Attempts, o.TotalTimeout, o.Logger = 1, repositoryTimeout, logger
+	return o
+}
+
+// givenRoot returns where the root that flag or environment give lies, "" if
+// they give none, and its bytes.
+func (d *doctor) givenRoot(flag []byte, readErr error) (path string, raw []byte, err error) {
+	if d.root != "" {
+		return d.root, flag, readErr
+	}
+	if path = os.Getenv(hybrid.EnvRoot); path != "" {
+		raw, err = readRoot(path)
+	}
+	return path, raw, err
+}
+
+// command is a command line with the same configuration.
+func (d *doctor) command(verb string) string {
+	if d.config != "" {
+		return "ragnos-tuf " + verb + " --config " + shellQuote(d.config)
+	}
+	return "ragnos-tuf " + verb
+}
+
+func (d *doctor) add(f finding) {
+	f.Repository = d.repository
+	d.findings = append(d.findings, f)
+}
 
 func (d *doctor) ok(check, format string, args ...any) {
 	d.add(finding{Check: check, Level: good, Message: fmt.Sprintf(format, args...)})
+}
+
+// mend adds a finding that has to be mended.
+func (d *doctor) mend(check string, l level, code protocol.Code, fix, format string, args ...any) {
+	d.add(finding{Check: check, Level: l, Message: fmt.Sprintf(format, args...), Fix: fix, Code: code})
 }
 
 // trouble makes a problem of an error.
@@ -112,18 +167,16 @@ func (d *doctor) fault(check string, l level, err error) {
 	if e == nil {
 		e = tuferr.New(protocol.CodeInternal, "%w", err)
 	}
-	f := finding{Check: check, Level: l, Code: e.Code}
-	f.Message, f.Fix = split(e)
-	d.add(f)
+	message, fix := split(e)
+	d.mend(check, l, e.Code, fix, "%s", message)
 }
 
-func (d *doctor) checkMode() {
-	st := d.status
-	if st.Mode == hybrid.ModeOff {
-		d.add(finding{"mode", problem, "off: every request is refused", "use --client auto, or unset " + hybrid.EnvMode, protocol.CodeDisabled})
+func (d *doctor) checkMode(mode hybrid.Mode, engine string) {
+	if mode == hybrid.ModeOff {
+		d.mend("mode", problem, protocol.CodeDisabled, "use --client auto, or unset "+hybrid.EnvMode, "off: every request is refused")
 		return
 	}
-	d.ok("mode", "%s: the next call goes to %s", st.Mode, st.Engine)
+	d.ok("mode", "%s: the next call goes to %s", mode, engine)
 }
 
 // report prints the findings. Its error is a silent one with the exit code.
@@ -142,7 +195,11 @@ func (d *doctor) report() error {
 	}{done{exit == protocol.ExitOK}, exit, d.findings}
 	err := d.print(object, func(p *page) {
 		for _, f := range d.findings {
-			p.line("%-8s %s: %s", f.Level, f.Check, f.Message)
+			check := f.Check
+			if f.Repository != "" {
+				check = "repository " + f.Repository + ", " + check
+			}
+			p.line("%-8s %s: %s", f.Level, check, f.Message)
 			if f.Fix != "" {
 				p.line("         mend: %s", strings.TrimPrefix(f.Fix, "run: "))
 			}

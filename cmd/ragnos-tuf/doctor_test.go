@@ -2,15 +2,19 @@ package main
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 	"github.com/ragnos-labs/vault-tuf/protocol"
+	"github.com/ragnos-labs/vault-tuf/vault"
 )
 
 func TestClock(t *testing.T) {
@@ -38,8 +42,8 @@ func TestClock(t *testing.T) {
 				}
 			}))
 			defer s.Close()
-			d := &doctor{status: &hybrid.Status{LastRefresh: c.refreshed}}
-			d.checkClock(context.Background(), s.URL, c.expires)
+			d := &doctor{app: &app{}}
+			d.checkClock(context.Background(), s.URL, c.expires, c.refreshed)
 			require.Len(t, d.findings, 1)
 			f := d.findings[0]
 			require.Equal(t, c.level, f.Level, f.Message)
@@ -47,5 +51,32 @@ func TestClock(t *testing.T) {
 			require.Contains(t, f.Message, c.says)
 			require.Equal(t, c.level != good, f.Fix != "", "every finding has its mending command")
 		})
+	}
+}
+
+// TestDoctorAsksWithTheCredentials of the repository.
+func TestDoctorAsksWithTheCredentials(t *testing.T) {
+	s := tuftest.NewServer(tuftest.NewRepo(tuftest.Config{}))
+	defer s.Close()
+	s.On("", func(x *tuftest.Exchange) {
+		if x.Request.Header.Get("Authorization") != "Bearer opensesame" {
+			x.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		tuftest.File(x)
+	})
+	for token, want := range map[string]level{"opensesame": good, "hunter2": problem} {
+		o := vault.Options{MetadataDir: t.TempDir(), Repositories: []vault.Repository{{Name: "one", URL: s.URL, HTTP: hybrid.HTTPOptions{BearerToken: token}}}}
+		v, err := vault.New(o)
+		require.NoError(t, err)
+		st, err := v.Status(t.Context())
+		require.NoError(t, err)
+		d := &doctor{app: &app{stderr: io.Discard}}
+		d.examineRepository(t.Context(), &o, &o.Repositories[0], &st.Repositories[0])
+		require.NoError(t, v.Shutdown(t.Context()))
+		i := slices.IndexFunc(d.findings, func(f finding) bool { return f.Check == "repository" })
+		require.Equal(t, want, d.findings[i].Level, d.findings[i].Message)
+		require.Equal(t, "one", d.findings[i].Repository)
+		require.NotContains(t, d.findings[i].Message, token)
 	}
 }
