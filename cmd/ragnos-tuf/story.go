@@ -88,6 +88,10 @@ func mirror(e *onRecord) string {
 func breakGlass(e *onRecord) string {
 	x := &e.Evidence
 	switch {
+	case x.Code == protocol.CodeUsage:
+		return e.somewhere("a break-glass for " + e.subject() + " was refused: it was not confirmed, or is none that can be used")
+	case x.By == "" && x.Code == "":
+		return e.somewhere(fmt.Sprintf("by break-glass %s was opened, against rule %s", e.plugin(), x.Rule))
 	case x.By == "":
 		return e.somewhere("by break-glass " + e.subject() + " was accepted although " + e.why())
 	case x.Rule == "":
