@@ -26,6 +26,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -194,4 +196,19 @@ type loud struct{ slog.Handler }
 // Enabled implements [slog.Handler].
 func (l loud) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo-1 && l.Handler.Enabled(ctx, level)
+}
+
+// Handle leaves out what the SDK quotes of the environment: a header may hold a
+// token, a URL a password.
+func (l loud) Handle(ctx context.Context, r slog.Record) error {
+	said := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		err, _ := a.Value.Any().(error)
+		quotes := slices.Contains([]string{"input", "key", "value", "url"}, a.Key) || err != nil && strings.Contains(err.Error(), `"`)
+		if !quotes {
+			said.AddAttrs(a)
+		}
+		return true
+	})
+	return l.Handler.Handle(ctx, said)
 }

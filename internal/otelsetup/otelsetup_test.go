@@ -101,6 +101,32 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// A setting that cannot be used may be a token that stands where it should not.
+func TestSettingsAreNotQuoted(t *testing.T) {
+	for _, c := range []struct{ name, value, said string }{
+		{"OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer s3cret", "missing '="},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%s3cret", "escape header value"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "Bearer s3cret=", "parse headers"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@127.0.0.1:port", "parse url"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret/word@127.0.0.1:1", "parse url"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@127.0.0.1:1", "cannot be delivered"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "user:s3cret@127.0.0.1:1", "cannot be delivered"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1/?token=s3cret", "cannot be delivered"},
+	} {
+		t.Run(c.value, func(t *testing.T) {
+			cleared(t)
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+			t.Setenv(c.name, c.value)
+			var log journal
+			s := otelsetup.Start(otelsetup.Config{Service: "test", Log: log.logger()})
+			use(s)
+			s.End()
+			require.Contains(t, log.text(), c.said)
+			require.NotContains(t, log.text(), "s3cret")
+		})
+	}
+}
+
 func TestExport(t *testing.T) {
 	cleared(t)
 	r := otlptest.New(t)
