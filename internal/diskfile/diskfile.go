@@ -146,6 +146,9 @@ func Error(doing, path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		e.Code, e.Hint = protocol.CodeDiskFull, "free some space, or choose another directory"
+	case errors.Is(err, fs.ErrPermission) && (doing == "open" || doing == "read"):
+		// Who may only read it must not be told to let everybody write.
+		e.Code, e.Hint = protocol.CodePermissions, "give this user access to it, or choose another one"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		e.Code, e.Hint = protocol.CodePermissions, "make it writable for this user, or choose another directory"
 	}

@@ -83,4 +83,7 @@ func TestErrors(t *testing.T) {
 		require.Same(t, e, Error("read", "q", e), "an error keeps its code")
 	}
 	require.NoError(t, Error("open", "p", nil))
+	require.NotContains(t, tuferr.As(Error("open", "p", syscall.EACCES)).Hint, "writable", "it may be there to be read only")
+	require.Contains(t, tuferr.As(Error("open", "p", syscall.EROFS)).Hint, "writable")
+	require.Contains(t, tuferr.As(Error("write", "p", syscall.EACCES)).Hint, "writable")
 }
