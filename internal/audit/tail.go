@@ -276,6 +276,6 @@ func (l *Log) damaged(t *tail, format string, args ...any) error {
 	path := l.path(t.file)
 	e := tuferr.New(protocol.CodeLocalIO, "the audit log is damaged: %s, line %s of the log: %s", path, strconv.FormatInt(t.tree.size+1, 10), fmt.Sprintf(format, args...))
 	e.Path = path
-	e.Hint = "keep the directory as evidence: verify it, then move it away, and a new log begins"
+	e.Hint = "keep the directory as evidence: verify it, move it away, and start anew what writes to it: a new log begins"
 	return e
 }
