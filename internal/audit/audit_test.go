@@ -365,4 +365,7 @@ func TestSignerFails(t *testing.T) {
 	rep, err = Verify(background, dir, VerifyOptions{})
 	require.NoError(t, err)
 	find(t, rep, KindKeyMissing)
+	for _, p := range rep.Problems {
+		require.NotEqual(t, KindCheckpointForeign, p.Kind, "of which log it is, nobody can tell")
+	}
 }

@@ -192,7 +192,7 @@ func VerifyExport(ctx context.Context, r io.Reader, opts VerifyOptions) (*Report
 	rep := &Report{Problems: []Problem{}, Notes: []string{}, Files: 1}
 	c := newChecker(rep)
 	c.roots.rep, c.roots.verifiers = rep, opts.Verifiers
-	c.roots.give(opts.Checkpoints)
+	c.roots.give(opts.Checkpoints, GivenName)
 	end, err := c.export(ctx, r)
 	if err != nil {
 		return nil, err
@@ -208,6 +208,7 @@ func (c *checker) export(ctx context.Context, r io.Reader) (end Place, err error
 	lines := newLineReader(r, 0)
 	var last []byte // Only the last line is a checkpoint, and there is no telling it before.
 	var lastAt Place
+	cut := false // The last line is unfinished: whoever copied the log did not come to its end.
 	for {
 		if ctx.Err() != nil {
 			return end, tuferr.Cancelled(ctx)
@@ -224,14 +225,18 @@ func (c *checker) export(ctx context.Context, r io.Reader) (end Place, err error
 		c.rep.Bytes += lines.size
 		switch l, err := lines.parse(raw, terminated); {
 		case raw == nil:
-			if last == nil {
+			switch {
+			case last == nil:
 				c.rep.add(Problem{Kind: KindCheckpointMissing, Place: at, Message: "no checkpoint stands at the end"})
 				return at, nil
+			case cut:
+				c.rep.add(Problem{Kind: KindCheckpointMissing, Place: lastAt, Message: "no checkpoint stands at the end, and the last line is unfinished"})
+				return lastAt, nil
 			}
 			c.exported(last, lastAt)
 			return lastAt, nil
 		case err != nil:
-			last, lastAt = bytes.Clone(raw), at
+			last, lastAt, cut = bytes.Clone(raw), at, !terminated
 		default:
 			c.good(&seen{at, l.seq, l.prev, hashLine(raw), leafOf(raw), l.at, l.recovered})
 		}

@@ -117,6 +117,23 @@ func TestExport(t *testing.T) {
 	require.False(t, verify(strings.Join(append(slices.Clone(lines), lines[0]), "")).OK())
 	require.False(t, verify("").OK())
 
+	// A copy that was not finished is no edit, wherever it ends.
+	whole := strings.Join(lines, "")
+	for i := range len(whole) {
+		for _, p := range verify(whole[:i]).Problems {
+			require.Equal(t, KindCheckpointMissing, p.Kind, "cut at %d", i)
+		}
+	}
+	foreign := newDir(t)
+	other := open(t, foreign, quiet())
+	add(t, other, 1)
+	cp, err = other.Checkpoint(background)
+	require.NoError(t, err)
+	rep, err = VerifyExport(background, strings.NewReader(whole), VerifyOptions{Verifiers: keys, Checkpoints: cp})
+	require.NoError(t, err)
+	require.Len(t, rep.Problems, 1)
+	require.Equal(t, Place{GivenName, 1, 0}, rep.Problems[0].Place)
+
 	full := errors.New("full")
 	require.ErrorIs(t, Export(background, dir, failing{full}, nil), full)
 	replace(t, dir, `"seq":2`, `"seq":x`)

@@ -39,9 +39,14 @@ const (
 	KindKeyMissing Kind = "key_missing"
 )
 
+// GivenName is the file of a [Place] in the checkpoints that were given beside an
+// exported log.
+const GivenName = "the given checkpoints"
+
 // Place is where a line begins, or where a missing one would.
 type Place struct {
-	// File is the name in the directory, "" in what was given.
+	// File is the name in the directory, "" in what was given: an exported log, or else
+	// checkpoints. Those beside an exported log are GivenName.
 	File string `json:"file"`
 	// Line counts from 1 in the file; Offset is in bytes.
 	Line   int64 `json:"line"`

@@ -61,8 +61,8 @@ func (a *agreement) judge(size int64, ok bool) {
 
 func (r *roots) good() int64 { return max(r.stored.good, r.given.good) }
 
-// give takes the checkpoints from elsewhere.
-func (r *roots) give(raw []byte) {
+// give takes the checkpoints from elsewhere. file is what places in them have for one.
+func (r *roots) give(raw []byte, file string) {
 	notes := &noteReader{lines: newLineReader(bytes.NewReader(raw), 0)}
 	for {
 		raw, _, err := notes.next()
@@ -72,7 +72,7 @@ func (r *roots) give(raw []byte) {
 		if len(bytes.TrimSpace(raw)) == 0 {
 			continue
 		}
-		at := Place{Line: notes.line, Offset: notes.offset}
+		at := Place{file, notes.line, notes.offset}
 		if c, ok := r.open(raw, at, "the given checkpoint"); ok {
 			r.anchors = append(r.anchors, anchor{checkpoint: c, Place: at})
 		}

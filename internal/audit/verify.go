@@ -55,7 +55,7 @@ func Verify(ctx context.Context, dir string, opts VerifyOptions) (*Report, error
 	if v.notes != nil {
 		defer v.notes.Close()
 	}
-	r.give(opts.Checkpoints)
+	r.give(opts.Checkpoints, "")
 	if err := v.run(ctx); err != nil {
 		return nil, err
 	}
