@@ -60,7 +60,7 @@ type Span struct {
 	Description string
 }
 
-var answerKeys = []attribute.Key{Target, TargetSize, Engine, Offline, RootVersion, Timestamp, Snapshot, Targets}
+var answerKeys = []attribute.Key{Target, TargetSize, Engine, Offline, Role, RootVersion, Timestamp, Snapshot, Targets}
 
 // Spans is the table of all spans. The name of one is that of its operation.
 var Spans = []Span{
