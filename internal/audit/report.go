@@ -128,6 +128,8 @@ func (r *Report) sort() {
 func (r *Report) conclude(ownKeys, anchored bool) {
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
 	switch {
+	case r.Lines == 0 && r.OK():
+		note("There is no line: none was written here, or all were taken away without trace.")
 	case r.Covered == 0 && r.Lines > 0:
 		note("No checkpoint covers any line: whoever can write here could have rewritten all of them without trace.")
 	case r.Covered > 0 && !r.OK():

@@ -286,6 +286,8 @@ func TestEveryCut(t *testing.T) {
 		require.Empty(t, rep.Problems)
 		if whole > 0 {
 			require.Contains(t, rep.Notes[0], "No checkpoint covers any line")
+		} else {
+			require.Contains(t, rep.Notes[0], "all were taken away without trace")
 		}
 		rep = s.verify(t, dir, map[string][]byte{fileName(1): raw[:n], CheckpointsName: nil}, true)
 		find(t, rep, KindTruncated)
