@@ -275,6 +275,8 @@ verifies it does that.`,
 			switch {
 			case err != nil:
 				return err
+			case output != "" && sameDir(filepath.Dir(output), log):
+				return wrongUse(cmd, "--output is in the directory of the log, which nothing here writes to")
 			case output != "":
 				return a.exportLog(cmd.Context(), log, output)
 			case a.json:
@@ -290,6 +292,13 @@ verifies it does that.`,
 	addDirFlag(cmd.Flags(), &dir)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to `FILE`, not to stdout")
 	return cmd
+}
+
+// sameDir tells whether two paths name one directory.
+func sameDir(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // exportLog writes a log to a file.
