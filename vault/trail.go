@@ -206,8 +206,9 @@ func (t *trail) close(ctx context.Context) error {
 	if t.log == nil {
 		return err
 	}
-	if cerr := t.log.Close(ctx); err == nil {
-		err = cerr
+	if cerr := t.log.Close(ctx); cerr != nil && err == nil {
+		t.lost(cerr) // A process that writes a few lines signs nowhere else.
+		return cerr
 	}
 	return err
 }

@@ -119,6 +119,16 @@ func (w *world) vaultThatCannotEnd(edit ...func(*Options)) *Vault {
 }
 
 // Many at a time share the disk, and nothing is lost or out of order.
+func TestWhatCannotBeSignedAtTheEndIsTold(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vaultThatCannotEnd(audited(w))
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	require.NoError(t, os.Mkdir(filepath.Join(w.dir, "audit", audit.CheckpointsName), 0o700))
+	require.ErrorIs(t, v.Shutdown(t.Context()), hybrid.ErrLocal)
+	require.Equal(t, hybrid.SeverityCritical, w.told(EventAudit).Severity)
+}
+
 func TestManyAreOnRecordTogether(t *testing.T) {
 	w := newWorld(t, "one")
 	w.publish("one", tool("1.0.0"))

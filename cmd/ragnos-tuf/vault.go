@@ -37,7 +37,7 @@ func (a *app) withVault(cmd *cobra.Command, f func(context.Context, *vault.Vault
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if late := v.Shutdown(end); late != nil && o.Logger != nil {
-		o.Logger.Debug("the vault did not end in time", "error", late)
+		o.Logger.Debug("the vault did not end well", "error", late)
 	}
 	a.tellRest(err)
 	return err
