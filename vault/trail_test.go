@@ -118,7 +118,6 @@ func (w *world) vaultThatCannotEnd(edit ...func(*Options)) *Vault {
 	return v
 }
 
-// Many at a time share the disk, and nothing is lost or out of order.
 func TestWhatCannotBeSignedAtTheEndIsTold(t *testing.T) {
 	w := newWorld(t, "one")
 	w.publish("one", tool("1.0.0"))
@@ -129,6 +128,7 @@ func TestWhatCannotBeSignedAtTheEndIsTold(t *testing.T) {
 	require.Equal(t, hybrid.SeverityCritical, w.told(EventAudit).Severity)
 }
 
+// Many at a time share the disk, and nothing is lost or out of order.
 func TestManyAreOnRecordTogether(t *testing.T) {
 	w := newWorld(t, "one")
 	w.publish("one", tool("1.0.0"))
