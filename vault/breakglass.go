@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/targets"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -87,6 +88,19 @@ func (b *BreakGlass) words(p *Plugin, overrode error) string {
 	}
 	return fmt.Sprintf("%s was installed by break-glass, by %s (%s): %s", p.Target, b.By, b.Reason, what)
 }
+
+// tried tells of a break-glass that opened nothing, and of who wanted it. Nothing of it
+// has been checked.
+func (b *BreakGlass) tried(repository, target string, err error) Event {
+	e := Event{Code: EventBreakGlass, Severity: hybrid.SeverityCritical, Repository: repository, Target: target}
+	e.rest(err)
+	e.Message = "a break-glass failed: " + scrub(err.Error())
+	e.Evidence.By, e.Evidence.Reason = cut(b.By), cut(b.Reason)
+	return e
+}
+
+// cut keeps of a text what By and Reason may hold.
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxWords)], "") }
 
 // ruleOf is the rule of the policy that an error is about, if it is about one.
 func ruleOf(err error) string {

@@ -51,7 +51,8 @@ const (
 	// EventDowngrade: an older version took the place of the installed one, as
 	// the caller asked. Warning.
 	EventDowngrade EventCode = "downgrade"
-	// EventBreakGlass: somebody overrode policy or expiry. Critical.
+	// EventBreakGlass: somebody overrode policy or expiry; or tried to, and Evidence.Code
+	// says why that failed. Critical.
 	EventBreakGlass EventCode = "break_glass"
 	// EventRunsOn: an installed plugin was opened although its metadata cannot be
 	// verified now. Warning.

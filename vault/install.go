@@ -93,6 +93,9 @@ func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o In
 	if err == nil {
 		r, err = i.run(ctx)
 	}
+	if err != nil && o.BreakGlass != nil {
+		v.emit(o.BreakGlass.tried(i.repository, target, err))
+	}
 	if r != nil && op.On() {
 		op.Set(telemetry.FromCache.Bool(r.FromCache))
 		describeSpan(op, target, r.Repository, r.Publisher, r.Name, r.Version)
@@ -172,10 +175,6 @@ func (i *installation) run(ctx context.Context) (*Result, error) {
 			return nil, refusal(d)
 		}
 	} else if err := o.BreakGlass.check(i.target, digest, i.opts.Now()); err != nil {
-		e := Event{Code: EventBreakGlass, Severity: hybrid.SeverityCritical, Target: i.target}
-		e.rest(err)
-		e.Message = scrub(err.Error())
-		i.emit(e)
 		return nil, err
 	}
 	agreed, err := i.search(ctx, i.target, i.bring, i.look)

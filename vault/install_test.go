@@ -219,6 +219,7 @@ func TestBreakGlass(t *testing.T) {
 		t.Run(name, func(t *testing.T) { w.refused(v, r, glass(w, r, edit), hybrid.ErrUsage) })
 	}
 	require.Contains(t, w.told(EventBreakGlass).Message, "the break-glass cannot be used")
+	require.Equal(t, 10, strings.Count(w.codes(), string(EventBreakGlass)))
 	w.refused(v, r, InstallOptions{}, hybrid.ErrPolicyDenied)
 	w.install(v, r, glass(w, r))
 	require.NotContains(t, w.told(EventAllowed).Message, "is allowed")
@@ -330,7 +331,12 @@ func TestBreakGlassOverridesNoVerdict(t *testing.T) {
 			c.attack(w)
 			w.refused(w.vault(), r, glass(w, r, func(b *BreakGlass) { b.ExpiryGrace = time.Hour }), c.family)
 			w.told(EventRefused)
-			require.NotContains(t, w.codes(), string(EventBreakGlass))
+			e := w.told(EventBreakGlass)
+			require.Contains(t, e.Message, "a break-glass failed")
+			require.ErrorIs(t, e.Err, c.family)
+			require.Equal(t, "dana", e.Evidence.By)
+			require.Equal(t, "incident 7", e.Evidence.Reason)
+			require.Equal(t, 1, strings.Count(w.codes(), string(EventBreakGlass)))
 		})
 	}
 }

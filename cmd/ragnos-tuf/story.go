@@ -89,7 +89,9 @@ func breakGlass(e *onRecord) string {
 	x := &e.Evidence
 	switch {
 	case x.Code == protocol.CodeUsage:
-		return e.somewhere("a break-glass for " + e.subject() + " was refused: it was not confirmed, or is none that can be used")
+		return e.somewhere("a break-glass for " + e.subject() + e.wanted() + " was refused: it was not confirmed, or is none that can be used")
+	case x.Code != "" && x.By != "":
+		return e.somewhere("a break-glass for " + e.subject() + e.wanted() + " opened nothing: " + e.why())
 	case x.By == "" && x.Code == "":
 		return e.somewhere(fmt.Sprintf("by break-glass %s was opened, against rule %s", e.plugin(), x.Rule))
 	case x.By == "":
@@ -98,6 +100,14 @@ func breakGlass(e *onRecord) string {
 		return fmt.Sprintf("%s broke the glass for %s, against no rule: %s", x.By, e.plugin(), x.Reason)
 	}
 	return fmt.Sprintf("%s broke the glass for %s, against rule %s: %s", x.By, e.plugin(), x.Rule, x.Reason)
+}
+
+// wanted says who wanted a break-glass, and why.
+func (e *onRecord) wanted() string {
+	if e.Evidence.By == "" {
+		return ""
+	}
+	return fmt.Sprintf(", which %s wanted (%s),", e.Evidence.By, e.Evidence.Reason)
 }
 
 // deeds are what a trust store does, by what the evidence calls it.

@@ -77,8 +77,8 @@ func (a *app) vaultOptions() (vault.Options, error) {
 func (a *app) tell(e vault.Event) {
 	switch {
 	case e.Severity == hybrid.SeverityInfo:
-	case e.Err != nil && e.Code != vault.EventBreakGlass:
-		a.waiting.add(e)
+	case e.Err != nil && (e.Code != vault.EventBreakGlass || e.Evidence.By != ""):
+		a.waiting.add(e) // The error of a break-glass that failed says all of it.
 	default:
 		var p page
 		p.event(e)
