@@ -16,10 +16,14 @@ var topLevel = []string{"root", "timestamp", "snapshot", "targets"}
 // than other roles: their keys are online, and sign anew all the time.
 const oftenSigned = 24
 
-// unreadable is why a repository without a status is down.
-const unreadable = "its trust store cannot be read"
+const (
+	// unreadable is why a repository without a status is down.
+	unreadable = "its trust store cannot be read"
+	// unrecorded is why a vault is down that cannot tell what is installed.
+	unrecorded = "the record of what is installed cannot be read"
+)
 
-// judge grades a status from the facts in it: the mode, and the Name, Client and Err
+// judge grades a status from the facts in it: Mode, Err, and the Name, Client and Err
 // of each repository. It fills in Roles, Health and Reasons. A role is said to expire soon from warn before
 // on; 0 means [DefaultExpiryWarning], negative never. It is pure.
 //
@@ -27,7 +31,7 @@ const unreadable = "its trust store cannot be read"
 // cannot be read or has no root, a top-level role has expired and the last call has
 // found nothing newer, metadata is stale, nothing was ever verified and it cannot be
 // reached, or there is no worker in a mode that needs one. The vault is down if it is
-// off or all repositories are. Everything else that somebody should look at makes it
+// off, all repositories are, or nobody can tell what is installed. Everything else that somebody should look at makes it
 // degraded.
 func judge(s *Status, warn time.Duration, now time.Time) {
 	if warn == 0 {
@@ -50,6 +54,10 @@ func judge(s *Status, warn time.Duration, now time.Time) {
 	}
 	if down == len(s.Repositories) {
 		s.Health = HealthDown
+	}
+	if s.Err != nil {
+		s.Health = HealthDown
+		s.Reasons = slices.Insert(s.Reasons, 0, unrecorded+": "+s.Err.Error())
 	}
 	if s.Mode == hybrid.ModeOff {
 		s.Health = HealthDown

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -383,4 +384,30 @@ func TestHealthOfATrustStoreThatCannotBeRead(t *testing.T) {
 	answer := askHealth(v.HealthHandler(), "GET", HealthPath).Body.String()
 	require.Contains(t, answer, `"one: `+unreadable+`"`)
 	require.NotContains(t, answer, "secret-place")
+}
+
+// TestHealthOfARecordThatCannotBeRead: without it nothing is installed, listed or
+// opened.
+func TestHealthOfARecordThatCannotBeRead(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"), tool("2.0.0"))
+	v := w.vault()
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	s, err := v.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, HealthOK, s.Health)
+	file := filepath.Join(w.dir, "metadata", recordsName, records.FileName)
+	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
+	w.refused(v, tool("2.0.0"), InstallOptions{}, hybrid.ErrLocal)
+	s, err = v.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, HealthDown, s.Health)
+	require.ErrorIs(t, s.Err, hybrid.ErrLocal)
+	require.Equal(t, unrecorded+": "+s.Err.Error(), s.Reasons[0])
+	require.Contains(t, s.Reasons[0], file)
+
+	answer := askHealth(v.HealthHandler(), "GET", HealthPath)
+	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+	require.Contains(t, answer.Body.String(), `"`+unrecorded+`"`)
+	require.NotContains(t, answer.Body.String(), w.dir)
 }

@@ -171,6 +171,12 @@ func downBecause(reason string) *Status {
 func public(s *Status) *Status {
 	p := *s
 	p.Repositories, p.Reasons = slices.Clone(s.Repositories), slices.Clone(s.Reasons)
+	if s.Err != nil {
+		if at := slices.Index(p.Reasons, unrecorded+": "+s.Err.Error()); at >= 0 {
+			p.Reasons[at] = unrecorded
+		}
+		p.Err = nil
+	}
 	for i := range p.Repositories {
 		r := &p.Repositories[i]
 		if r.Err == nil && r.Client != nil {

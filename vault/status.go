@@ -9,8 +9,9 @@ import (
 )
 
 // Status tells how the vault is doing: every repository, and the latest events. It
-// asks no repository and starts no process. A repository whose trust store cannot
-// be read is down, with the reason; the error is for the end of ctx alone.
+// asks no repository and starts no process. What cannot be read is down, with the
+// reason: a repository for its trust store, the vault for the record of what is
+// installed. The error is for the end of ctx alone.
 func (v *Vault) Status(ctx context.Context) (*Status, error) {
 	now := v.opts.Now()
 	s := &Status{Mode: v.opts.Mode, Repositories: make([]RepositoryStatus, len(v.repos)), Events: v.events.recent()}
@@ -21,7 +22,9 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 		of.Err = tuferr.As(err)
 		return err
 	})
-	if ctx.Err() != nil && len(errs) > 0 {
+	_, err := v.book.List(ctx)
+	s.Err = tuferr.As(err)
+	if ctx.Err() != nil && (len(errs) > 0 || err != nil) {
 		return nil, tuferr.Cancelled(ctx)
 	}
 	judge(s, v.opts.ExpiryWarning, now)

@@ -109,6 +109,9 @@ type Status struct {
 	Reasons      []string           `json:"reasons,omitempty"`
 	Mode         hybrid.Mode        `json:"mode"`
 	Repositories []RepositoryStatus `json:"repositories"`
+	// Err is why the record of what is installed cannot be read, of class local; nil
+	// if it can.
+	Err *hybrid.Error `json:"-"`
 	// Events are the latest events, the newest last.
 	Events []Event `json:"events"`
 }

@@ -37,6 +37,9 @@ func (d *doctor) examineConfig(ctx context.Context) {
 	d.checkPolicy(o)
 	d.checkDirectory("metadata directory", o.MetadataDir, "choose another metadataDir in "+d.config)
 	d.checkDirectory("cache directory", o.CacheDir, "choose another cacheDir in "+d.config)
+	if st.Err != nil {
+		d.trouble("record of what is installed", st.Err)
+	}
 	if o.AuditDir != "" {
 		d.checkDirectory("audit log", o.AuditDir, "choose another auditDir in "+d.config)
 	}

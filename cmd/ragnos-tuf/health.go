@@ -52,6 +52,8 @@ func healthCode(st *vault.Status, warn bool) protocol.Code {
 		return protocol.CodeStale
 	case st.Mode == hybrid.ModeOff:
 		return protocol.CodeDisabled
+	case st.Err != nil:
+		return st.Err.Code
 	}
 	for _, r := range st.Repositories {
 		if code := downCode(&r); code != "" {
