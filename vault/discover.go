@@ -258,23 +258,24 @@ func (v *Vault) concerned(ids ...string) []*repo {
 }
 
 // offered lists repositories at the same time, and returns what they offer together,
-// before the policy.
+// before the policy. Those that could not be reached a moment ago are asked when
+// nobody else answers.
 func (v *Vault) offered(ctx context.Context, repos []*repo) (*Listing, error) {
 	lists := make([]offer, len(repos))
-	var wait sync.WaitGroup
+	var order, later []*offer
 	for i, r := range repos {
-		wait.Go(func() {
-			lists[i].repo = r
-			if err := r.absent.why(); err != nil && len(repos) > 1 {
-				lists[i].take(nil, tuferr.Tell(err))
-				return
-			}
-			list, err := r.client.List(ctx)
-			lists[i].take(list, err)
-			r.absent.note(err)
-		})
+		l := &lists[i]
+		l.repo = r
+		if err := r.absent.why(); err != nil {
+			l.take(nil, tuferr.Tell(err))
+			later = append(later, l)
+		} else {
+			order = append(order, l)
+		}
 	}
-	wait.Wait()
+	if !fill(ctx, order) {
+		fill(ctx, later)
+	}
 	listing := &Listing{}
 	var failed []*answer
 	for i := range lists {
@@ -308,6 +309,20 @@ func (l *offer) take(list []hybrid.TargetInfo, err error) {
 	for i := range list {
 		l.infos[list[i].Name] = &list[i]
 	}
+}
+
+// fill lists repositories at the same time, and tells whether one could be.
+func fill(ctx context.Context, offers []*offer) bool {
+	var wait sync.WaitGroup
+	for _, l := range offers {
+		wait.Go(func() {
+			list, err := l.repo.client.List(ctx)
+			l.take(list, err)
+			l.repo.absent.note(err)
+		})
+	}
+	wait.Wait()
+	return slices.ContainsFunc(offers, func(l *offer) bool { return l.err == nil })
 }
 
 // together merges what repositories list as a search would find it, sorted.

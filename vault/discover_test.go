@@ -141,6 +141,23 @@ func TestAListingSaysWhoIsMissing(t *testing.T) {
 	require.ErrorIs(t, err, hybrid.ErrTransport)
 }
 
+// TestAListingAsksThoseLeftAloneWhereNobodyElseAnswers, as a download does.
+func TestAListingAsksThoseLeftAloneWhereNobodyElseAnswers(t *testing.T) {
+	w := shelf(t)
+	for _, s := range w.servers {
+		s.On("metadata/timestamp.json", tuftest.Status(500))
+	}
+	v := w.vault()
+	_, err := v.List(t.Context(), ListOptions{})
+	require.ErrorIs(t, err, hybrid.ErrTransport)
+	for _, s := range w.servers {
+		s.Heal()
+	}
+	l, err := v.List(t.Context(), ListOptions{})
+	require.NoError(t, err)
+	require.Empty(t, l.Missing)
+}
+
 func TestResolve(t *testing.T) {
 	w := shelf(t)
 	everything := func(*Options) {}
