@@ -110,8 +110,9 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 	if !slices.ContainsFunc(roles, func(role hybrid.RoleStatus) bool { return role.Name == "root" }) {
 		r.worsen(HealthDown, "no trusted root has been given yet")
 	}
-	class := r.Client.LastErrorCode.Class()
-	failed := r.Client.LastErrorCode != "" && (class == protocol.ClassVerdict || class == protocol.ClassTransport)
+	// What the caller got wrong, or gave up, says nothing of what there is.
+	failed := r.Client.LastErrorCode != "" && slices.Contains(
+		[]protocol.Class{protocol.ClassVerdict, protocol.ClassTransport, protocol.ClassFault, protocol.ClassLocal}, r.Client.LastErrorCode.Class())
 	for _, role := range roles {
 		left, warn := role.Expires.Sub(now), warn
 		if role.Name == "timestamp" || role.Name == "snapshot" {

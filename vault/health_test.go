@@ -69,6 +69,12 @@ func TestJudge(t *testing.T) {
 		"targets expired":   {expired(3, 0, protocol.CodeExpired), HealthDown, []string{"targets expired on 2026-06-01T12:00:00Z", failedExpired}},
 		"expired, and unreachable": {expired(1, 0, protocol.CodeUnreachable), HealthDown,
 			[]string{"timestamp expired on 2026-06-01T12:00:00Z", "the last call failed: repository not accessible"}},
+		"expired, and no engine can": {expired(1, 0, protocol.CodeUnrepresentable), HealthDown,
+			[]string{"timestamp expired on 2026-06-01T12:00:00Z", "the last call failed: an engine cannot represent well-formed metadata"}},
+		"expired, and this machine in the way": {expired(1, 0, protocol.CodeDiskFull), HealthDown,
+			[]string{"timestamp expired on 2026-06-01T12:00:00Z", "the last call failed: no space is left on the device"}},
+		"expired, and the caller gave up": {expired(1, 0, protocol.CodeCancelled), HealthDegraded,
+			[]string{"timestamp expired on 2026-06-01T12:00:00Z; nobody has asked for a newer one since"}},
 		"expired while idle": {expires(1, 0), HealthDegraded,
 			[]string{"timestamp expired on 2026-06-01T12:00:00Z; nobody has asked for a newer one since"}},
 		"mirror down": {func(c *hybrid.Status) {
@@ -359,6 +365,32 @@ func TestHealthSpeaksAsARepositoryDoes(t *testing.T) {
 	require.Equal(t, "ok", got["status"])
 	role := got["repositories"].([]any)[0].(map[string]any)["roles"].([]any)[1].(map[string]any)
 	require.Equal(t, map[string]any{"name": "timestamp", "version": 1.0, "expires": "2026-06-03T12:00:00Z", "seconds_left": 172800.0}, role)
+}
+
+// TestHealthOfWhatNobodyCanVerify: metadata has expired, and the engine cannot read
+// what is newer.
+func TestHealthOfWhatNobodyCanVerify(t *testing.T) {
+	w := newWorld(t, "one")
+	expires := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	w.repos["one"].Timestamp.Signed["expires"] = expires.Format(time.RFC3339)
+	w.publish("one", tool("1.0.0"))
+	var later atomic.Bool
+	v := w.vault(func(o *Options) {
+		o.Now = func() time.Time {
+			if later.Load() {
+				return expires
+			}
+			return time.Now()
+		}
+	})
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	later.Store(true)
+	odd(w.repos["one"], nil, "")
+	w.refused(v, tool("2.0.0"), InstallOptions{}, hybrid.ErrFault)
+	s, err := v.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, HealthDown, s.Health, "%v", s.Reasons)
+	require.NotContains(t, s.Reasons[0], "nobody has asked")
 }
 
 // TestHealthOfATrustStoreThatCannotBeRead: the application is told why, those who
