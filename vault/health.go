@@ -19,8 +19,8 @@ const oftenSigned = 24
 const (
 	// unreadable is why a repository without a status is down.
 	unreadable = "its trust store cannot be read"
-	// unrecorded is why a vault is down that cannot tell what is installed.
-	unrecorded = "the record of what is installed cannot be read"
+	// unable is how a vault is down for what is wrong on this machine.
+	unable = "nothing can be installed: "
 )
 
 // judge grades a status from the facts in it: Mode, Err, and the Name, Client and Err
@@ -31,7 +31,7 @@ const (
 // cannot be read or has no root, a top-level role has expired and the last call has
 // found nothing newer, metadata is stale, nothing was ever verified and it cannot be
 // reached, or there is no worker in a mode that needs one. The vault is down if it is
-// off, all repositories are, or nobody can tell what is installed. Everything else that somebody should look at makes it
+// off, all repositories are, or this machine is in the way of all of them. Everything else that somebody should look at makes it
 // degraded.
 func judge(s *Status, warn time.Duration, now time.Time) {
 	if warn == 0 {
@@ -57,7 +57,7 @@ func judge(s *Status, warn time.Duration, now time.Time) {
 	}
 	if s.Err != nil {
 		s.Health = HealthDown
-		s.Reasons = slices.Insert(s.Reasons, 0, unrecorded+": "+s.Err.Error())
+		s.Reasons = slices.Insert(s.Reasons, 0, unable+s.Err.Error())
 	}
 	if s.Mode == hybrid.ModeOff {
 		s.Health = HealthDown

@@ -435,11 +435,11 @@ func TestHealthOfARecordThatCannotBeRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, HealthDown, s.Health)
 	require.ErrorIs(t, s.Err, hybrid.ErrLocal)
-	require.Equal(t, unrecorded+": "+s.Err.Error(), s.Reasons[0])
+	require.Equal(t, unable+s.Err.Error(), s.Reasons[0])
 	require.Contains(t, s.Reasons[0], file)
 
 	answer := askHealth(v.HealthHandler(), "GET", HealthPath)
 	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
-	require.Contains(t, answer.Body.String(), `"`+unrecorded+`"`)
+	require.Contains(t, answer.Body.String(), `"`+unable+`a local file or directory cannot be used"`)
 	require.NotContains(t, answer.Body.String(), w.dir)
 }

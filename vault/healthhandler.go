@@ -172,8 +172,9 @@ func public(s *Status) *Status {
 	p := *s
 	p.Repositories, p.Reasons = slices.Clone(s.Repositories), slices.Clone(s.Reasons)
 	if s.Err != nil {
-		if at := slices.Index(p.Reasons, unrecorded+": "+s.Err.Error()); at >= 0 {
-			p.Reasons[at] = unrecorded
+		info, _ := s.Err.Code.Lookup()
+		if at := slices.Index(p.Reasons, unable+s.Err.Error()); at >= 0 {
+			p.Reasons[at] = unable + info.Meaning
 		}
 		p.Err = nil
 	}

@@ -4,14 +4,17 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 )
 
+// auditPatience bounds what a status waits for an audit log that could not be written.
+const auditPatience = time.Second
+
 // Status tells how the vault is doing: every repository, and the latest events. It
-// asks no repository and starts no process. What cannot be read is down, with the
-// reason: a repository for its trust store, the vault for the record of what is
-// installed. The error is for the end of ctx alone.
+// asks no repository and starts no process. What cannot do its work for what is wrong
+// on this machine is down, with the reason; the error is for the end of ctx alone.
 func (v *Vault) Status(ctx context.Context) (*Status, error) {
 	now := v.opts.Now()
 	s := &Status{Mode: v.opts.Mode, Repositories: make([]RepositoryStatus, len(v.repos)), Events: v.events.recent()}
@@ -22,13 +25,30 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 		of.Err = tuferr.As(err)
 		return err
 	})
-	_, err := v.book.List(ctx)
+	err := v.unable(ctx)
 	s.Err = tuferr.As(err)
 	if ctx.Err() != nil && (len(errs) > 0 || err != nil) {
 		return nil, tuferr.Cancelled(ctx)
 	}
 	judge(s, v.opts.ExpiryWarning, now)
 	return s, nil
+}
+
+// unable is why nothing can be installed, whatever repositories say. An audit log that
+// could not be written is tried again: whoever is sent no calls finds out, too.
+func (v *Vault) unable(ctx context.Context) error {
+	if _, err := v.book.List(ctx); err != nil {
+		return err
+	}
+	if v.opts.AuditBestEffort || !v.trail.failed() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, auditPatience)
+	defer cancel()
+	if err := v.trail.flush(ctx); err != nil {
+		return unaudited(err)
+	}
+	return nil
 }
 
 // HealthHandler serves GET [HealthPath] with the status, 503 if it is down, and

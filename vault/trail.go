@@ -76,6 +76,8 @@ type trail struct {
 	// skipped counts what was dropped, added and written what there was. gone is the
 	// number of the last event that was dropped and will not be written.
 	skipped, added, written, gone int
+	// broken says that the log could not be written when that was last tried.
+	broken bool
 }
 
 func newTrail(dir string, now func() time.Time, lost func(error)) *trail {
@@ -123,11 +125,12 @@ func (t *trail) flush(ctx context.Context) error {
 		return nil // Whoever had the turn before has; what came since is for those who wait for it.
 	}
 	events, last := t.take()
-	if err := t.write(ctx, events); err != nil {
-		return err
-	}
+	err := t.write(ctx, events)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.broken = err != nil; t.broken {
+		return err
+	}
 	t.written = last
 	since := min(t.added-last, len(t.waiting))
 	t.skipped = t.added - last - since // What was dropped meanwhile and is written is not lost.
@@ -157,6 +160,16 @@ func (t *trail) keep(ctx context.Context, mark int) error {
 		return tuferr.New(protocol.CodeLocalIO, "more than %d events waited for it, and this one was dropped", maxUnwritten)
 	}
 	return nil
+}
+
+// failed says whether the log could not be written when that was last tried.
+func (t *trail) failed() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.broken
 }
 
 // has says whether so many events are on the disk, or were dropped and counted there.

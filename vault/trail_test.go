@@ -93,6 +93,11 @@ func TestNothingIsInstalledWithoutARecord(t *testing.T) {
 	require.Equal(t, hybrid.SeverityCritical, w.told(EventAudit).Severity)
 	_, err = v.Open(t.Context(), tool("1.0.0").path())
 	require.ErrorIs(t, err, hybrid.ErrNotFound)
+	s, err := v.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, HealthDown, s.Health)
+	require.Contains(t, s.Reasons[0], "the audit log cannot be written")
+	require.NotContains(t, askHealth(v.HealthHandler(), "GET", HealthPath).Body.String(), w.dir)
 
 	lax := w.vaultThatCannotEnd(audited(w), func(o *Options) { o.AuditBestEffort = true })
 	w.install(lax, tool("1.0.0"), InstallOptions{})
@@ -100,6 +105,9 @@ func TestNothingIsInstalledWithoutARecord(t *testing.T) {
 
 	// What could not be written is, once that is possible.
 	require.NoError(t, os.Remove(blocked))
+	s, err = v.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, HealthOK, s.Health, "%v", s.Reasons)
 	w.install(v, tool("1.0.0"), InstallOptions{})
 	require.Equal(t, []string{"allowed:tool.1.0.0.tar.gz", "local:tool.1.0.0.tar.gz"}, w.record()[:2], "decided, and not installed")
 	require.NoError(t, lax.Shutdown(t.Context()))

@@ -109,8 +109,9 @@ type Status struct {
 	Reasons      []string           `json:"reasons,omitempty"`
 	Mode         hybrid.Mode        `json:"mode"`
 	Repositories []RepositoryStatus `json:"repositories"`
-	// Err is why the record of what is installed cannot be read, of class local; nil
-	// if it can.
+	// Err is why nothing can be installed, whatever repositories say, nil if that is
+	// not so: the record of what is installed cannot be read, or the audit log not be
+	// written.
 	Err *hybrid.Error `json:"-"`
 	// Events are the latest events, the newest last.
 	Events []Event `json:"events"`
