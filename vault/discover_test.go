@@ -312,6 +312,24 @@ func TestSync(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A lock file is believed in nothing that verified metadata does not say, too.
+func TestALockSaysWhatIsSigned(t *testing.T) {
+	w := shelf(t)
+	v := w.vault()
+	wanted := map[string]string{"acme/tool": "~1.2"}
+	f, err := v.Lock(t.Context(), nil, wanted, LockOptions{})
+	require.NoError(t, err)
+	e, _ := f.Find("acme/tool")
+	e.Length++
+	edited := &lockfile.File{}
+	require.NoError(t, edited.Set(e))
+	_, err = v.Sync(t.Context(), edited, SyncOptions{})
+	require.ErrorIs(t, err, hybrid.ErrExpectedHash)
+	mended, err := v.Lock(t.Context(), edited, wanted, LockOptions{})
+	require.NoError(t, err)
+	require.Empty(t, lockfile.Diff(f, mended))
+}
+
 // Whoever blocks a repository moves no lock back to what another one has.
 func TestALockDoesNotGoBackWhileARepositoryIsMissing(t *testing.T) {
 	w := newWorld(t, "one", "two")

@@ -277,6 +277,11 @@ func (i *installation) expected(p *Plugin) error {
 // decide is the policy's word, or what a break-glass puts in its place.
 func (i *installation) decide(ctx context.Context, p *Plugin) error {
 	i.repository = p.Repository
+	if l := i.options.locked; l != nil && !p.isLocked(l) {
+		e := tuferr.New(protocol.CodeExpectedHash, "the lock file says another length or hash than the publisher signed")
+		e.Role, e.Engine, e.Hint = p.Role, "host", "nothing was fetched; lock it anew"
+		return e
+	}
 	var err error
 	if i.installed, err = i.highest(ctx, p); err != nil {
 		return err

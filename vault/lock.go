@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/records"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
@@ -70,7 +71,7 @@ func (v *Vault) lock(
 	ok = ok && was.Wanted == wantedText(constraint) && matches(was.Version)
 	if ok && !o.Upgrade {
 		p, err := v.metadata(ctx, was.Target)
-		if err == nil && p.Hashes["sha256"] == was.Hashes["sha256"] && p.denied(&v.opts.Policy, "", InstallOptions{}) == nil {
+		if err == nil && p.isLocked(&was) && p.denied(&v.opts.Policy, "", InstallOptions{}) == nil {
 			return was, nil
 		}
 		if err != nil && !errors.Is(err, errNotFound) {
@@ -91,6 +92,11 @@ func (v *Vault) lock(
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version, Wanted: wantedText(constraint),
 		Repository: p.Repository, Length: p.Length, Hashes: p.Hashes,
 	}, nil
+}
+
+// isLocked says whether an entry of a lock file is of these bytes.
+func (p *Plugin) isLocked(e *lockfile.Entry) bool {
+	return p.is(records.Record{Length: e.Length, Hashes: e.Hashes})
 }
 
 var errNotFound error = tuferr.OfClass(protocol.ClassNotFound)
@@ -147,7 +153,7 @@ func (v *Vault) Sync(ctx context.Context, f *lockfile.File, o SyncOptions) ([]*R
 	for i, e := range entries {
 		wait.Go(func() {
 			results[i], errs[i] = v.VerifyAndDownloadPlugin(ctx, e.Target,
-				InstallOptions{ExpectedHash: "sha256:" + e.Hashes["sha256"], AllowDowngrade: o.AllowDowngrade})
+				InstallOptions{ExpectedHash: "sha256:" + e.Hashes["sha256"], AllowDowngrade: o.AllowDowngrade, locked: &e})
 		})
 	}
 	wait.Wait()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
+	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
 	"github.com/ragnos-labs/vault-tuf/vault/policy"
 )
 
@@ -87,6 +88,8 @@ type InstallOptions struct {
 	BreakGlass *BreakGlass
 	// Progress is called with the bytes that have arrived and the signed length.
 	Progress func(done, total int64)
+	// locked is what a lock file says of it.
+	locked *lockfile.Entry
 }
 
 // Health grades how a vault, or one of its repositories, is doing.
