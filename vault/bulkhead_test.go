@@ -15,6 +15,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
+	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
 )
 
 // hangs are ways in which the first repository hangs. Each returns the file that is
@@ -182,6 +183,22 @@ func TestWaitingIsBounded(t *testing.T) {
 	for _, r := range tools { // It was busy, not absent.
 		w.install(v, r, InstallOptions{})
 	}
+}
+
+// One call does not ask for more than may wait.
+func TestSyncIsNotRefusedForItsOwnNumber(t *testing.T) {
+	w := newWorld(t, "one")
+	f := &lockfile.File{}
+	for i := range 20 {
+		r := release{publisher: "acme", name: fmt.Sprint("tool", i), version: "1.0.0"}
+		w.publish("one", r)
+		require.NoError(t, f.Set(lockfile.Entry{Target: r.path(), Publisher: r.publisher, Name: r.name, Version: r.version, Repository: "one",
+			Length: int64(len(r.bytes())), Hashes: map[string]string{"sha256": tuftest.SHA256(r.bytes())}}))
+	}
+	v := w.vault(func(o *Options) { o.Repositories[0].MaxDownloads, o.Repositories[0].HTTP.MaxWaiting = 1, 2 })
+	results, err := v.Sync(t.Context(), f, SyncOptions{})
+	require.NoError(t, err)
+	require.Len(t, results, 20)
 }
 
 // Thousands that wait for a repository that hangs cost little each.

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
 	"github.com/ragnos-labs/vault-tuf/internal/records"
+	"github.com/ragnos-labs/vault-tuf/internal/transport"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/vault/lockfile"
@@ -143,15 +145,28 @@ type SyncOptions struct {
 	AllowDowngrade bool
 }
 
-// Sync installs exactly what is locked, all of it at the same time: of every plugin
-// the bytes with the locked hash, or none. The results are in the order of f. The
-// error joins one for each plugin that could not be installed; the others are.
+// Sync installs exactly what is locked, as much of it at the same time as may wait for
+// its repository: of every plugin the bytes with the locked hash, or none. The results
+// are in the order of f. The error joins one for each plugin that could not be
+// installed; the others are.
 func (v *Vault) Sync(ctx context.Context, f *lockfile.File, o SyncOptions) ([]*Result, error) {
 	entries := f.Entries()
 	results, errs := make([]*Result, len(entries)), make([]error, len(entries))
+	// More than that would be refused as busy, by no fault of the caller's.
+	turns := map[string]chan struct{}{}
+	for _, r := range v.opts.Repositories {
+		turns[r.Name] = make(chan struct{}, cmp.Or(r.HTTP.MaxWaiting, transport.DefaultMaxWaiting))
+	}
 	var wait sync.WaitGroup
 	for i, e := range entries {
 		wait.Go(func() {
+			if turn := turns[e.Repository]; turn != nil { // It may be called otherwise here.
+				select {
+				case turn <- struct{}{}:
+					defer func() { <-turn }()
+				case <-ctx.Done(): // It is told of as every other call is.
+				}
+			}
 			results[i], errs[i] = v.VerifyAndDownloadPlugin(ctx, e.Target,
 				InstallOptions{ExpectedHash: "sha256:" + e.Hashes["sha256"], AllowDowngrade: o.AllowDowngrade, locked: &e})
 		})
