@@ -224,6 +224,8 @@ func (a *app) ours(e *tuferr.Error) *tuferr.Error {
 		o.Hint = "name the root.json that the publisher hands out in " + a.config + ", as root of this repository"
 	case o.Code == protocol.CodeNoRoot:
 		o.Hint = hintRoot
+	case o.Code == protocol.CodeRootConflict && a.config == "":
+		o.Hint = "find out who changed it; if it is the right one, pin it: ragnos-tuf init --replace-root --root FILE"
 	case o.Code == protocol.CodePolicyDenied && ruleOf(e) == downgradeRule:
 		o.Hint = "allow it with --" + downgradeFlag
 	case o.Code == protocol.CodeBadRoot && o.Path == "":

@@ -176,7 +176,7 @@ func (x *session) conflict(trusted, doc *admission.Doc, path string) error {
 	e := tuferr.New(protocol.CodeRootConflict, "version %d differs from the trusted root of that version", doc.Version)
 	e.Role, e.Path, e.Engine = "root", path, "host"
 	e.Digest, e.Trusted, e.Received = doc.SHA256, trusted.Version, doc.Version
-	e.Hint = "find out who changed it; if it is the right one, pin it as a replacement (--replace-root, Options.ReplaceRoot)"
+	e.Hint = "find out who changed it; if it is the right one, move this trust store away and pin it anew"
 	x.event(Event{Code: EventRootConflict, Severity: Critical, Role: "root", Path: path,
 		Trusted: trusted.Version, Received: doc.Version,
 		Message: fmt.Sprintf("refused a root with SHA-256 %s, trusted is %s", doc.SHA256, trusted.SHA256)})
