@@ -74,7 +74,9 @@ func (b *BreakGlass) check(target, expected string, now time.Time) error {
 	}
 	slices.Sort(wrong)
 	e := tuferr.New(protocol.CodeUsage, "the break-glass cannot be used: %s", strings.Join(wrong, "; "))
-	e.Target, e.Hint = target, fmt.Sprintf("to confirm it, type: %s", b.Phrase())
+	if e.Target = target; b.Confirm != b.Phrase() {
+		e.Hint = fmt.Sprintf("to confirm it, type: %s", b.Phrase())
+	}
 	return e
 }
 
