@@ -342,6 +342,13 @@ func TestALockDoesNotGoBackWhileARepositoryIsMissing(t *testing.T) {
 	v := w.vault(func(o *Options) { o.MaxMetadataAge = -1 })
 	_, err = v.Lock(t.Context(), f, wanted, LockOptions{Upgrade: true})
 	require.ErrorIs(t, err, hybrid.ErrTransport)
+	same := tool("1.5.0")
+	same.content = "another idea of it"
+	w.publish("two", same)
+	for _, o := range []LockOptions{{}, {Upgrade: true}} {
+		_, err = v.Lock(t.Context(), f, wanted, o)
+		require.ErrorIs(t, err, hybrid.ErrTransport)
+	}
 	w.publish("two", tool("1.6.0"))
 	up, err := v.Lock(t.Context(), f, wanted, LockOptions{Upgrade: true})
 	require.NoError(t, err)

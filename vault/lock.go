@@ -30,7 +30,8 @@ type LockOptions struct {
 // machines, too. It fetches nothing and leaves old, which may be nil, as it is. What
 // is not wanted is not in the result. The error joins one for each plugin that
 // cannot be locked. While a repository that may list it cannot be asked, no lower
-// version than the one locked in old takes its place.
+// version than the one locked in old takes its place, nor other bytes of the same one
+// from another repository.
 func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
@@ -84,8 +85,10 @@ func (v *Vault) lock(
 	if err != nil {
 		return lockfile.Entry{}, err
 	}
-	if ok && plugin.Compare(p.Version, was.Version) < 0 {
-		// Whoever blocks a repository must not move the lock back.
+	order := plugin.Compare(p.Version, was.Version)
+	if ok && (order < 0 || order == 0 && p.Repository != was.Repository && !p.isLocked(&was)) {
+		// Whoever blocks a repository must not move the lock back, or to what another one
+		// calls the same.
 		if l, err := offered(); err == nil && len(l.Missing) > 0 {
 			return lockfile.Entry{}, elsewhere(id, l.Missing)
 		}
