@@ -100,7 +100,7 @@ func (v *Vault) Resolve(ctx context.Context, id, constraint string, o ResolveOpt
 func (v *Vault) choose(
 	ctx context.Context, id, constraint string, o ResolveOptions, offered func() (*Listing, error),
 ) (*Plugin, error) {
-	matches, err := v.constraint(constraint, o.Channel)
+	matches, err := v.constraint(id, constraint, o.Channel)
 	if err != nil {
 		return nil, err
 	}
@@ -166,10 +166,11 @@ func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plu
 	return e
 }
 
-// constraint returns what tells whether a version matches, for who follows a channel.
-func (v *Vault) constraint(text, channel string) (func(version string) bool, error) {
-	beta := string(plugin.Beta)
-	return parseConstraint(text, channel == beta || slices.Contains(v.opts.Policy.Channels, beta))
+// constraint returns what tells whether a version of a plugin matches, for who follows
+// a channel.
+func (v *Vault) constraint(id, text, channel string) (func(version string) bool, error) {
+	publisher, name, _ := strings.Cut(id, "/")
+	return parseConstraint(text, channel == string(plugin.Beta) || v.opts.Policy.FollowsBeta(publisher, name))
 }
 
 // parseConstraint returns what tells whether a version matches.

@@ -162,6 +162,9 @@ func TestResolve(t *testing.T) {
 	w := shelf(t)
 	everything := func(*Options) {}
 	stable := func(o *Options) { o.Policy.Channels = nil }
+	beta := func(o *Options) {
+		o.Policy.Channels, o.Policy.Plugins = nil, map[string]policy.Rule{"acme/tool": {Channels: []string{"beta"}}}
+	}
 	for name, c := range map[string]struct {
 		edit           func(*Options)
 		id, constraint string
@@ -172,6 +175,8 @@ func TestResolve(t *testing.T) {
 		"latest":                      {everything, "acme/tool", "", ResolveOptions{}, "2.0.0-rc.1", nil},
 		"latest that is stable":       {everything, "acme/tool", "latest", ResolveOptions{Channel: "stable"}, "1.10.0", nil},
 		"beta is not followed":        {stable, "acme/tool", "latest", ResolveOptions{}, "1.10.0", nil},
+		"beta is followed for it":     {beta, "acme/tool", "latest", ResolveOptions{}, "2.0.0-rc.1", nil},
+		"and within a range":          {beta, "acme/tool", ">=1.10", ResolveOptions{}, "2.0.0-rc.1", nil},
 		"range":                       {everything, "acme/tool", "~1.2", ResolveOptions{}, "1.2.0", nil},
 		"not as text":                 {everything, "acme/tool", "^1.1", ResolveOptions{}, "1.10.0", nil},
 		"exactly":                     {everything, "acme/tool", "1.1.0", ResolveOptions{}, "1.1.0", nil},

@@ -66,7 +66,7 @@ func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]
 func (v *Vault) lock(
 	ctx context.Context, old *lockfile.File, id, constraint string, o LockOptions, offered func() (*Listing, error),
 ) (lockfile.Entry, error) {
-	matches, err := v.constraint(constraint, "")
+	matches, err := v.constraint(id, constraint, "")
 	if err != nil {
 		return lockfile.Entry{}, err
 	}
@@ -130,7 +130,7 @@ func (v *Vault) Unlocked(f *lockfile.File, wanted map[string]string) []string {
 			wrong = append(wrong, id+" is not locked")
 		} else if e.Wanted != wantedText(wanted[id]) {
 			wrong = append(wrong, id+" is locked for "+e.Wanted+", not for "+wantedText(wanted[id]))
-		} else if matches, err := v.constraint(e.Wanted, string(plugin.Beta)); err != nil || !matches(e.Version) {
+		} else if matches, err := v.constraint(id, e.Wanted, string(plugin.Beta)); err != nil || !matches(e.Version) {
 			wrong = append(wrong, id+" is locked for "+e.Wanted+", and "+e.Version+" is not that")
 		}
 	}

@@ -257,6 +257,11 @@ func follow(name string, list []string, c *Candidate) *Denial {
 		fmt.Sprintf("add %q to %s, or install a version in a channel that is followed", channel, name)}
 }
 
+// FollowsBeta tells whether channel beta is followed for a plugin.
+func (p *Policy) FollowsBeta(publisher, name string) bool {
+	return p.followsBeta(&Candidate{Publisher: publisher, Name: name})
+}
+
 // followsBeta tells whether the candidate may be a beta.
 func (p *Policy) followsBeta(c *Candidate) bool {
 	as := *c
