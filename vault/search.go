@@ -88,8 +88,14 @@ func (v *Vault) search(ctx context.Context, target string, alone, several ask) (
 // must be the last one asked. Those that could not be reached a moment ago are
 // asked when nobody else answers.
 func (v *Vault) first(ctx context.Context, r *route, target string, alone ask, failed *[]*answer) []*answer {
-	order, later := r.present()
-	for _, repo := range append(order, later...) {
+	order := slices.Clone(r.repos)
+	for i := 0; i < len(order); i++ {
+		repo := order[i]
+		// Whoever is let find out that one is back has to ask it: nobody looks ahead.
+		if i < len(r.repos) && repo.absent.why() != nil {
+			order = append(order, repo)
+			continue
+		}
 		a := v.put(ctx, repo, target, alone)
 		if a.final() {
 			return []*answer{a}

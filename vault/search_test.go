@@ -154,6 +154,27 @@ func TestAnAbsentRepositoryIsLeftAloneForAWhile(t *testing.T) {
 	require.Equal(t, "one", w.install(v, tool("2.0.0"), InstallOptions{}).Repository)
 }
 
+// Whoever finds out whether a repository is back asks it: a call that an earlier one
+// answers does not take that turn.
+func TestWhoIsNotNeededDoesNotFindOut(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.0.0"))
+	w.servers["two"].On("metadata/timestamp.json", tuftest.Status(500))
+	v := w.vault()
+	l, err := v.List(t.Context(), ListOptions{})
+	require.NoError(t, err)
+	require.Len(t, l.Missing, 1)
+	w.servers["two"].Heal()
+	absent := &v.byName["two"].absent
+	absent.mu.Lock()
+	absent.until = time.Now()
+	absent.mu.Unlock()
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	l, err = v.List(t.Context(), ListOptions{})
+	require.NoError(t, err)
+	require.Empty(t, l.Missing)
+}
+
 // The pause doubles while a repository stays away, up to a bound. One that has no
 // room for us now is not away, and one that lists nothing has answered.
 func TestHowLongAnAbsentRepositoryIsLeftAlone(t *testing.T) {
