@@ -413,7 +413,9 @@ func TestOffline(t *testing.T) {
 	require.Contains(t, e.Error(), "metadata is stale")
 	w.refused(w.client(ModeAuto, later(25*time.Hour), func(o *Options) { o.CacheDir += "2"; o.MaxMetadataAge = 1e18 }), ErrTransport)
 	for _, mode := range []Mode{ModeAuto, ModePython, ModeDual} {
-		w.refused(w.client(mode, later(100*365*24*time.Hour), func(o *Options) { o.MaxMetadataAge = 1 << 62 }), ErrExpired)
+		e = w.refused(w.client(mode, later(100*365*24*time.Hour), func(o *Options) { o.MaxMetadataAge = 1 << 62 }), ErrExpired)
+		require.Contains(t, e.Error(), "repository not accessible")
+		require.Contains(t, e.Hint, "restore the connection")
 	}
 }
 

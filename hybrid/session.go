@@ -411,7 +411,10 @@ func (c *Client) standIn(ctx context.Context, cause error) (*verified, error) {
 		}
 		// Said as what it is, whatever an engine would ask for next.
 		if err := verify.Fresh(string(doc.Kind), doc, view.Start(c.opts.Now()), "5.1"); err != nil {
-			return nil, err
+			// The publisher may have signed a newer one, which nobody could fetch.
+			e := tuferr.As(err)
+			e.Msg, e.Err, e.Hint = e.Msg+", and the repository is not accessible", cause, "restore the connection to the repository"
+			return nil, e
 		}
 	}
 	v, err := c.operate(ctx, request{offline: cause})
