@@ -35,6 +35,8 @@ type Listing struct {
 	Plugins []Plugin `json:"plugins"`
 	// Missing are the repositories that could not say what they list.
 	Missing []Missing `json:"missing,omitempty"`
+	// rest asks those of Missing, too, that were left alone; nil if none were.
+	rest func() (*Listing, error)
 }
 
 // Missing is a repository that a listing is without.
@@ -114,11 +116,26 @@ func (v *Vault) choose(
 	if err != nil {
 		return nil, err
 	}
+	p, err := v.highestOf(ctx, listing, id, constraint, matches, o)
+	if err != nil && tuferr.CodeOf(err) != protocol.CodePolicyDenied && listing.rest != nil {
+		// It may be where nobody has asked.
+		if listing, err = listing.rest(); err == nil {
+			p, err = v.highestOf(ctx, listing, id, constraint, matches, o)
+		}
+	}
+	return p, err
+}
+
+// highestOf returns the highest version of a plugin that a listing has and that
+// matches.
+func (v *Vault) highestOf(
+	ctx context.Context, listing *Listing, id, constraint string, matches func(version string) bool, o ResolveOptions,
+) (*Plugin, error) {
 	var versions []string
 	var refused *Plugin
 	for _, listed := range listing.Plugins {
 		p := &listed
-		if p.Publisher != publisher || p.Name != name {
+		if p.ID() != id {
 			continue
 		}
 		versions = append(versions, p.Version)
@@ -276,7 +293,20 @@ func (v *Vault) offered(ctx context.Context, repos []*repo) (*Listing, error) {
 	}
 	if !fill(ctx, order) {
 		fill(ctx, later)
+		later = nil
 	}
+	listing, err := v.gathered(lists)
+	if len(later) > 0 {
+		listing.rest = sync.OnceValues(func() (*Listing, error) {
+			fill(ctx, later)
+			return v.gathered(lists)
+		})
+	}
+	return listing, err
+}
+
+// gathered is what repositories offer together. It tells of those that cannot say.
+func (v *Vault) gathered(lists []offer) (*Listing, error) {
 	listing := &Listing{}
 	var failed []*answer
 	for i := range lists {
@@ -288,6 +318,7 @@ func (v *Vault) offered(ctx context.Context, repos []*repo) (*Listing, error) {
 		err := v.named(l.repo.name, l.err)
 		if !wholeCalls(l.err) {
 			v.emit(eventOf(l.repo.name, "", l.err))
+			l.err = tuferr.Tell(l.err)
 		}
 		listing.Missing = append(listing.Missing, Missing{Repository: l.repo.name, Reason: err.Error(), Err: err})
 	}

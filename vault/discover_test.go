@@ -158,6 +158,36 @@ func TestAListingAsksThoseLeftAloneWhereNobodyElseAnswers(t *testing.T) {
 	require.Empty(t, l.Missing)
 }
 
+// TestResolveAsksThoseLeftAloneBeforeItGivesUp, and before it moves a lock.
+func TestResolveAsksThoseLeftAloneBeforeItGivesUp(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.0.0"))
+	w.publish("two", tool("1.1.0"), release{publisher: "acme", name: "other", version: "1.0.0"})
+	wanted := map[string]string{"acme/tool": "^1"}
+	old, err := w.vault().Lock(t.Context(), nil, wanted, LockOptions{})
+	require.NoError(t, err)
+	w.servers["two"].On("metadata/timestamp.json", tuftest.Status(500))
+	v := w.vault(func(o *Options) { o.MaxMetadataAge = -1 })
+	left := func() {
+		w.servers["two"].On("metadata/timestamp.json", tuftest.Status(500))
+		_, err := v.PluginMetadata(t.Context(), tool("9.0.0").path())
+		require.ErrorIs(t, err, hybrid.ErrTransport)
+		w.servers["two"].Heal()
+	}
+	left()
+	p, err := v.Resolve(t.Context(), "acme/other", "", ResolveOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "two", p.Repository)
+	left()
+	up, err := v.Lock(t.Context(), old, wanted, LockOptions{Upgrade: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{tool("1.1.0").path()}, locked(up))
+	left()
+	p, err = v.Resolve(t.Context(), "acme/tool", "", ResolveOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "one", p.Repository, "another one has a version")
+}
+
 func TestResolve(t *testing.T) {
 	w := shelf(t)
 	everything := func(*Options) {}

@@ -89,14 +89,29 @@ func (v *Vault) lock(
 	if ok && (order < 0 || order == 0 && p.Repository != was.Repository && !p.isLocked(&was)) {
 		// Whoever blocks a repository must not move the lock back, or to what another one
 		// calls the same.
-		if l, err := offered(); err == nil && len(l.Missing) > 0 {
-			return lockfile.Entry{}, elsewhere(id, l.Missing)
+		if p, err = v.surely(ctx, id, constraint, p, offered); err != nil {
+			return lockfile.Entry{}, err
 		}
 	}
 	return lockfile.Entry{
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version, Wanted: wantedText(constraint),
 		Repository: p.Repository, Length: p.Length, Hashes: p.Hashes,
 	}, nil
+}
+
+// surely returns what was chosen, or what is when those have been asked, too, that
+// were left alone. The error is of one that cannot be asked.
+func (v *Vault) surely(ctx context.Context, id, constraint string, p *Plugin, offered func() (*Listing, error)) (*Plugin, error) {
+	l, err := offered()
+	if err == nil && l.rest != nil {
+		if l, err = l.rest(); err == nil {
+			p, err = v.choose(ctx, id, constraint, ResolveOptions{AllowDowngrade: true}, func() (*Listing, error) { return l, nil })
+		}
+	}
+	if err == nil && len(l.Missing) > 0 {
+		err = elsewhere(id, l.Missing)
+	}
+	return p, err
 }
 
 // isLocked says whether an entry of a lock file is of these bytes.
