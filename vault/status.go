@@ -43,6 +43,11 @@ func (v *Vault) unable(ctx context.Context) error {
 	if v.opts.AuditBestEffort || !v.trail.failed() {
 		return nil
 	}
+	ctx, leave, err := v.calls.begin(ctx)
+	defer leave()
+	if err != nil {
+		return nil // The log has ended with the vault.
+	}
 	ctx, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
 	if err := v.trail.flush(ctx); err != nil {

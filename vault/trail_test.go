@@ -113,6 +113,22 @@ func TestNothingIsInstalledWithoutARecord(t *testing.T) {
 	require.NoError(t, lax.Shutdown(t.Context()))
 }
 
+// A status asked for after the end writes nothing any more.
+func TestStatusAfterTheEndLeavesTheLogAlone(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	blocked := filepath.Join(w.dir, "audit")
+	require.NoError(t, os.WriteFile(blocked, nil, 0o600))
+	v := w.vaultThatCannotEnd(audited(w))
+	_, err := v.VerifyAndDownloadPlugin(t.Context(), tool("1.0.0").path(), InstallOptions{})
+	require.ErrorIs(t, err, hybrid.ErrLocal)
+	require.Error(t, v.Shutdown(t.Context()))
+	require.NoError(t, os.Remove(blocked))
+	_, err = v.Status(t.Context())
+	require.NoError(t, err)
+	require.NoDirExists(t, blocked)
+}
+
 // vaultThatCannotEnd makes a vault whose shutdown may fail, with its audit log.
 func (w *world) vaultThatCannotEnd(edit ...func(*Options)) *Vault {
 	w.t.Helper()
