@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,8 +160,9 @@ func (d *doctor) pinnedRoot(p *patient, r hybrid.RoleStatus, doc *admission.Doc)
 }
 
 // checkPython checks the interpreter and python-tuf in it. Without them auto
-// works, but has no fallback.
-func (d *doctor) checkPython(ctx context.Context, mode hybrid.Mode) {
+// works, but has no fallback. configured is the interpreter that a file names, if
+// nothing goes before it.
+func (d *doctor) checkPython(ctx context.Context, mode hybrid.Mode, configured string) {
 	l := problem
 	switch mode {
 	case hybrid.ModeGo, hybrid.ModeOff:
@@ -169,7 +171,7 @@ func (d *doctor) checkPython(ctx context.Context, mode hybrid.Mode) {
 	case hybrid.ModeAuto, "":
 		l = warning
 	}
-	found, err := pyenv.Find(d.python)
+	found, err := pyenv.Find(cmp.Or(d.python, configured))
 	var v pyenv.Versions
 	if err == nil {
 		v, err = pyenv.Check(ctx, found.Path)
@@ -186,6 +188,8 @@ func (d *doctor) checkPython(ctx context.Context, mode hybrid.Mode) {
 	}
 	switch {
 	case f.Code != protocol.CodeMissingDependency:
+	case found.Source == pyenv.SourceOption && d.python == "":
+		f.Fix = "ragnos-tuf python install, and leave pythonBin out of " + d.config
 	case found.Source == pyenv.SourceOption:
 		f.Fix = "ragnos-tuf python install, and leave --python out"
 	case found.Source == pyenv.SourceEnv:

@@ -96,7 +96,7 @@ func (d *doctor) examine(ctx context.Context) {
 	c, err := hybrid.New(opts)
 	if err != nil {
 		d.trouble("options", err)
-		d.checkPython(ctx, "")
+		d.checkPython(ctx, "", "")
 		return
 	}
 	defer func() { _ = c.Shutdown(context.WithoutCancel(ctx)) }() // nothing is running
@@ -114,7 +114,7 @@ func (d *doctor) examine(ctx context.Context) {
 	}
 	p.replaceRoot = "ragnos-tuf init --replace-root --root " + shellQuote(p.given)
 	d.checkTrust(p, statusErr, rootErr == nil)
-	d.checkPython(ctx, st.Mode)
+	d.checkPython(ctx, st.Mode, "")
 	hc, err := transport.New(doctored(hybrid.HTTPOptions{}, opts.Logger))
 	d.checkRepository(ctx, p, hc, err)
 }

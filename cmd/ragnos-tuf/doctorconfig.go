@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
 	"github.com/ragnos-labs/vault-tuf/internal/transport"
@@ -23,7 +24,7 @@ func (d *doctor) examineConfig(ctx context.Context) {
 	}
 	if err != nil {
 		d.mistakes(err)
-		d.checkPython(ctx, "")
+		d.checkPython(ctx, "", "")
 		return
 	}
 	defer func() { _ = v.Shutdown(context.WithoutCancel(ctx)) }() // nothing is running
@@ -43,7 +44,11 @@ func (d *doctor) examineConfig(ctx context.Context) {
 	if o.AuditDir != "" {
 		d.checkDirectory("audit log", o.AuditDir, "choose another auditDir in "+d.config)
 	}
-	d.checkPython(ctx, st.Mode)
+	configured := o.Python
+	if os.Getenv(hybrid.EnvPython) != "" {
+		configured = "" // It goes before the file, and is found by itself.
+	}
+	d.checkPython(ctx, st.Mode, configured)
 	for i := range o.Repositories {
 		d.examineRepository(ctx, &o, &o.Repositories[i], &st.Repositories[i])
 	}
