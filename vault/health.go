@@ -108,7 +108,11 @@ func (r *RepositoryStatus) worsen(to Health, reason string) {
 
 func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Duration, now time.Time) {
 	if !slices.ContainsFunc(roles, func(role hybrid.RoleStatus) bool { return role.Name == "root" }) {
-		r.worsen(HealthDown, "no trusted root has been given yet")
+		reason := "no trusted root has been given yet"
+		if r.rooted {
+			reason = "its trusted root has not been pinned yet"
+		}
+		r.worsen(HealthDown, reason)
 	}
 	// What the caller got wrong, or gave up, says nothing of what there is.
 	failed := r.Client.LastErrorCode != "" && slices.Contains(

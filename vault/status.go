@@ -19,8 +19,9 @@ func (v *Vault) Status(ctx context.Context) (*Status, error) {
 	now := v.opts.Now()
 	s := &Status{Mode: v.opts.Mode, Repositories: make([]RepositoryStatus, len(v.repos)), Events: v.events.recent()}
 	errs := v.each(func(r *repo) (err error) {
-		of := &s.Repositories[slices.Index(v.repos, r)]
-		of.Name, of.Roles = r.name, []RoleStatus{}
+		i := slices.Index(v.repos, r)
+		of := &s.Repositories[i]
+		of.Name, of.Roles, of.rooted = r.name, []RoleStatus{}, v.opts.Repositories[i].Root != nil
 		of.Client, err = r.client.Status(ctx)
 		of.Err = tuferr.As(err)
 		return err

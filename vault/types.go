@@ -131,6 +131,8 @@ type RepositoryStatus struct {
 	Err *hybrid.Error `json:"-"`
 	// Client is the status of its client: engine, breaker, worker, mirrors.
 	Client *hybrid.Status `json:"client,omitempty"`
+	// rooted says that a root is given, which the next call pins.
+	rooted bool
 }
 
 // RoleStatus is one role of a trust store.
