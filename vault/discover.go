@@ -205,9 +205,14 @@ func parseConstraint(constraint string, prereleases bool) (func(version string) 
 	return func(version string) bool { return r.Admits(version, prereleases) }, nil
 }
 
-// inChannel says whether who follows a channel is offered the plugin.
+// inChannel says whether who follows a channel is offered the plugin. What has no
+// manifest counts as stable, as for the policy.
 func inChannel(p *Plugin, channel string) bool {
-	return channel == "" || channel == string(plugin.Beta) || p.Channel == channel
+	own := p.Channel
+	if p.Publisher == "" {
+		own = string(plugin.Stable)
+	}
+	return channel == "" || channel == string(plugin.Beta) || own == channel
 }
 
 func (v *Vault) list(ctx context.Context, op string, o ListOptions, wanted func(*Plugin) bool) (*Listing, error) {

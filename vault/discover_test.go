@@ -57,9 +57,11 @@ func TestListOverAllRepositories(t *testing.T) {
 			"acme/tool 1.3.0 one yanked", "acme/tool 1.2.0 one", "acme/tool 1.1.0 one"}},
 		"the latest":     {o: ListOptions{Latest: true}, want: []string{"acme/tool 2.0.0-rc.1 one", "initech/report 3.0.0 two", "data/list.txt two"}},
 		"latest, stable": {o: ListOptions{Latest: true, Channel: "stable", Publisher: "acme"}, want: []string{"acme/tool 1.10.0 one"}},
-		"words":          {query: "tps COVER", want: []string{"initech/report 3.0.0 two"}},
-		"a repository":   {query: "two", want: []string{"initech/report 3.0.0 two", "data/list.txt two"}},
-		"nothing":        {query: "tps acme", want: []string{}},
+		"no manifest is stable": {o: ListOptions{Latest: true, Channel: "stable"}, want: []string{"acme/tool 1.10.0 one",
+			"initech/report 3.0.0 two", "data/list.txt two"}},
+		"words":        {query: "tps COVER", want: []string{"initech/report 3.0.0 two"}},
+		"a repository": {query: "two", want: []string{"initech/report 3.0.0 two", "data/list.txt two"}},
+		"nothing":      {query: "tps acme", want: []string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := v.Search(t.Context(), c.query, c.o)
