@@ -304,6 +304,8 @@ func (i *installation) record(ctx context.Context, p *Plugin) error {
 		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
 		EntryPoint: p.EntryPoint, Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
 	}
+	// A break-glass ends; that it was withdrawn is known then, too.
+	r.TakenBack = takenBack(p, r, nil)
 	if b := i.options.BreakGlass; b != nil && i.overrode != nil {
 		r.Until = b.Until.UTC().Truncate(time.Second)
 	}

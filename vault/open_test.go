@@ -231,6 +231,22 @@ func TestABreakGlassLastsForOpen(t *testing.T) {
 	require.ErrorIs(t, err, hybrid.ErrPolicyDenied)
 }
 
+// What was withdrawn when it was installed by break-glass does not run on after that,
+// whoever cuts the connection.
+func TestABreakGlassLeavesNothingWithdrawnBehind(t *testing.T) {
+	w := newWorld(t, "one")
+	r := tool("1.0.0")
+	r.yanked = "it bites"
+	w.publish("one", r)
+	w.install(w.vault(), r, glass(w, r))
+	w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1)
+	w.repos["one"].Publish("targets")
+	require.ErrorIs(t, w.opened(w.vault(), r).RunsOn, hybrid.ErrUnsigned)
+	later := w.vault(func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } })
+	_, err := later.Open(t.Context(), r.path())
+	require.Equal(t, ruleTakenBack, rule(t, err))
+}
+
 func TestUninstall(t *testing.T) {
 	w := newWorld(t, "one")
 	w.publish("one", tool("1.0.0"), tool("2.0.0"))
