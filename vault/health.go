@@ -24,15 +24,15 @@ const (
 )
 
 // judge grades a status from the facts in it: Mode, Err, and the Name, Client and Err
-// of each repository. It fills in Roles, Health and Reasons. A role is said to expire soon from warn before
-// on; 0 means [DefaultExpiryWarning], negative never. It is pure.
+// of each repository. It fills in Roles, Health and Reasons. A role is said to expire
+// soon from warn before on; 0 means [DefaultExpiryWarning], negative never. It is pure.
 //
 // A repository is down if it cannot answer now: its mode is off, its trust store
 // cannot be read or has no root, a top-level role has expired and the last call has
 // found nothing newer, metadata is stale, nothing was ever verified and it cannot be
 // reached, or there is no worker in a mode that needs one. The vault is down if it is
-// off, all repositories are, or this machine is in the way of all of them. Everything else that somebody should look at makes it
-// degraded.
+// off, if all repositories are, or if this machine is in the way of all of them.
+// Everything else that somebody should look at makes it degraded.
 func judge(s *Status, warn time.Duration, now time.Time) {
 	if warn == 0 {
 		warn = DefaultExpiryWarning
