@@ -13,6 +13,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/engine"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -153,12 +154,21 @@ func TestAnotherRootOfTheSameVersionIsRefused(t *testing.T) {
 		e := requireCode(t, err, protocol.CodeRootConflict)
 		require.Equal(t, root.SHA256, e.Digest)
 		require.Equal(t, []EventCode{EventRootConflict}, seen.codes())
+		require.True(t, tuferr.Told(e))
 		requireCode(t, s.Pin(t.Context(), acme.root(1).Raw, false), protocol.CodeRootConflict)
-		seen.codes()
+		_, err = s.View(t.Context())
+		require.False(t, tuferr.Told(requireCode(t, err, protocol.CodeRootConflict)), "who asks may tell of it")
+		require.Empty(t, seen.codes(), "it is told of once")
 		require.NoError(t, s.Pin(t.Context(), acme.root(1).Raw, true))
-		require.Equal(t, []EventCode{EventRootConflict, EventQuarantined}, seen.codes())
+		require.Equal(t, []EventCode{EventQuarantined}, seen.codes())
 		requireFile(t, filepath.Join(dir, "root.json"), acme.root(2))
 		require.Equal(t, int64(1), view(t, s).Floors.Timestamp)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "root.json"), root.Raw, 0o600))
+		_, err = s.View(t.Context())
+		require.True(t, tuferr.Told(requireCode(t, err, protocol.CodeRootConflict)), "as new")
+		require.Equal(t, []EventCode{EventRootConflict}, seen.codes())
+		require.NoError(t, s.Pin(t.Context(), acme.root(1).Raw, true))
+		seen.codes()
 	}
 }
 

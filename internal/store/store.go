@@ -48,6 +48,9 @@ type Store struct {
 	// trusted when it was last read or written.
 	chain []*admission.Doc
 	last  *state
+	// conflicting is the digest of the root.json that was last told of as not the
+	// trusted one, "" if there is none now.
+	conflicting string
 
 	mu       sync.Mutex
 	files    map[string]remembered
