@@ -301,7 +301,7 @@ func (i *installation) decide(ctx context.Context, p *Plugin) error {
 // record notes that a plugin is installed now.
 func (i *installation) record(ctx context.Context, p *Plugin) error {
 	r := records.Record{
-		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version,
+		Target: p.Target, Publisher: p.Publisher, Name: p.Name, Version: p.Version, Channel: p.Channel,
 		EntryPoint: p.EntryPoint, Length: p.Length, Hashes: p.Hashes, Repository: p.Repository, At: i.opts.Now(),
 	}
 	// A break-glass ends; that it was withdrawn is known then, too.

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -194,14 +195,14 @@ func (p *Plugin) is(rec records.Record) bool {
 }
 
 // mayGoOn says whether an installed plugin may be opened although metadata cannot
-// be verified: by what is known of it, and by the policy, but for its channel.
+// be verified: by what was known of it, and by the policy.
 func (v *Vault) mayGoOn(rec records.Record) error {
 	if rec.TakenBack != "" {
 		return denied(ruleTakenBack, "verified metadata had taken it back: "+rec.TakenBack,
 			"see that its metadata can be verified again, or install another version")
 	}
 	d := v.opts.Policy.Decide(policy.Candidate{
-		Target: rec.Target, Publisher: rec.Publisher, Name: rec.Name, Version: rec.Version, Channel: string(plugin.Stable),
+		Target: rec.Target, Publisher: rec.Publisher, Name: rec.Name, Version: rec.Version, Channel: cmp.Or(rec.Channel, string(plugin.Stable)),
 		Length: rec.Length, SHA256: rec.Hashes["sha256"],
 	})
 	if d != nil {

@@ -231,20 +231,26 @@ func TestABreakGlassLastsForOpen(t *testing.T) {
 	require.ErrorIs(t, err, hybrid.ErrPolicyDenied)
 }
 
-// What was withdrawn when it was installed by break-glass does not run on after that,
-// whoever cuts the connection.
-func TestABreakGlassLeavesNothingWithdrawnBehind(t *testing.T) {
+// What the policy denied when it was installed by break-glass does not run on after
+// that, whoever cuts the connection.
+func TestABreakGlassLeavesNothingDeniedBehind(t *testing.T) {
+	t.Run("withdrawn", func(t *testing.T) { leavesNothing(t, ruleTakenBack, func(r *release) { r.yanked = "it bites" }) })
+	t.Run("in a channel that is not followed", func(t *testing.T) { leavesNothing(t, "channels", func(r *release) { r.channel = "beta" }) })
+}
+
+func leavesNothing(t *testing.T, by string, edit func(*release)) {
 	w := newWorld(t, "one")
+	stable := func(o *Options) { o.Policy.Channels = nil }
 	r := tool("1.0.0")
-	r.yanked = "it bites"
+	edit(&r)
 	w.publish("one", r)
-	w.install(w.vault(), r, glass(w, r))
+	w.install(w.vault(stable), r, glass(w, r))
 	w.repos["one"].Timestamp.Signers = tuftest.Keys(99, 1)
 	w.repos["one"].Publish("targets")
-	require.ErrorIs(t, w.opened(w.vault(), r).RunsOn, hybrid.ErrUnsigned)
-	later := w.vault(func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } })
+	require.ErrorIs(t, w.opened(w.vault(stable), r).RunsOn, hybrid.ErrUnsigned)
+	later := w.vault(stable, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } })
 	_, err := later.Open(t.Context(), r.path())
-	require.Equal(t, ruleTakenBack, rule(t, err))
+	require.Equal(t, by, rule(t, err))
 }
 
 func TestUninstall(t *testing.T) {

@@ -57,6 +57,8 @@ type Record struct {
 	Publisher string `json:"publisher,omitempty"`
 	Name      string `json:"name,omitempty"`
 	Version   string `json:"version,omitempty"`
+	// Channel is the release channel that it was in, "" without a manifest.
+	Channel string `json:"channel,omitempty"`
 	// EntryPoint is the file of the archive to start, "" if the manifest names none.
 	EntryPoint string `json:"entry_point,omitempty"`
 	// Length is in bytes; Hashes are lower-case hex by algorithm.
@@ -76,7 +78,7 @@ type Record struct {
 // same tells whether two records differ in nothing but the time.
 func (r Record) same(o Record) bool {
 	return maps.Equal(r.Hashes, o.Hashes) && r.Target == o.Target && r.Publisher == o.Publisher && r.Name == o.Name &&
-		r.Version == o.Version && r.EntryPoint == o.EntryPoint && r.Length == o.Length && r.Repository == o.Repository &&
+		r.Version == o.Version && r.Channel == o.Channel && r.EntryPoint == o.EntryPoint && r.Length == o.Length && r.Repository == o.Repository &&
 		r.TakenBack == o.TakenBack && r.Until.Equal(o.Until)
 }
 

@@ -38,7 +38,7 @@ func TestAddAndFind(t *testing.T) {
 	bare := hello("x", "1.0.0")
 	bare.Target, bare.Publisher, bare.Name, bare.Version = "other/file", "", "", ""
 	one, two := hello("hello", "1.0.0"), hello("hello", "1.1.0")
-	two.EntryPoint = "bin/run"
+	two.EntryPoint, two.Channel = "bin/run", "beta"
 	add(t, b, two.own(), hello("another", "3.0.0"), bare)
 	require.NoError(t, b.Add(background, one, true))
 	for _, b := range []*Book{b, Open(b.dir)} {
@@ -194,6 +194,7 @@ func TestCache(t *testing.T) {
 func TestRecordsThatCannotBe(t *testing.T) {
 	b := Open(newDir(t))
 	for name, spoil := range map[string]func(*Record){
+		"channel":     func(r *Record) { r.Channel = "nightly" },
 		"entry point": func(r *Record) { r.EntryPoint = "../run" }, "whose entry point": func(r *Record) { *r = Record{Target: "x", EntryPoint: "run", Hashes: r.Hashes, Repository: "main"} },
 		"version": func(r *Record) { r.Version = "1.0" }, "build": func(r *Record) { r.Version += "+b" },
 		"name": func(r *Record) { r.Name = "" }, "publisher": func(r *Record) { r.Publisher = "Acme" },

@@ -39,8 +39,8 @@ var (
 // Check returns the error usage, or invalid_name, for a record that cannot be: a path
 // that is not safe, a publisher, name and version that are not those of the path, a
 // hash that is not lower-case hex, an entry point that no manifest may name, a
-// repository without a printable name of at most 64 characters, a length that is
-// negative or beyond 2^53.
+// repository without a printable name of at most 64 characters, an unknown channel, a
+// length that is negative or beyond 2^53.
 func (r Record) Check() error {
 	if err := targetpath.Check(r.Target); err != nil {
 		return err
@@ -68,6 +68,9 @@ func (r Record) problem() string {
 	}
 	if why := badHashes(r.Hashes); why != "" {
 		return why
+	}
+	if _, err := plugin.ParseChannel(r.Channel); r.Channel != "" && err != nil {
+		return "there is no such channel"
 	}
 	if r.Publisher == "" && r.Name == "" && r.Version == "" && r.EntryPoint == "" {
 		return ""
