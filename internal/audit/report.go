@@ -137,7 +137,7 @@ func (r *Report) conclude(ownKeys, anchored bool) {
 	case r.Covered < r.Lines:
 		note("Lines 1 to %d are what was signed. The %d after them hang together, but anybody could have cut, added or rewritten them without trace, and more lines could have stood behind them.", r.Covered, r.Lines-r.Covered)
 	case r.Lines > 0:
-		note("All %d lines are what was signed. Lines that once stood behind them could have been cut without trace.", r.Lines)
+		note("Every line, %d in all, is what was signed. Lines that once stood behind them could have been cut without trace.", r.Lines)
 	}
 	if r.Torn != nil {
 		note("The last line is unfinished (%d bytes): that is what a power failure or a killed process leaves, or a line that is being written now. It was never acknowledged, unless somebody cut it: nothing here tells these apart.", r.Torn.Bytes)
