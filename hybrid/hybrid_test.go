@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/ragnos-labs/vault-tuf/internal/forced"
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/tuftest"
 )
@@ -112,6 +113,13 @@ func status(t *testing.T, c *Client) *Status {
 	s, err := c.Status(context.Background())
 	require.NoError(t, err)
 	return s
+}
+
+// nothingAhead makes clients ask for one file after the other, however busy the
+// machine is, until the test ends.
+func nothingAhead(t *testing.T) {
+	forced.NothingAhead.Store(true)
+	t.Cleanup(func() { forced.NothingAhead.Store(false) })
 }
 
 func TestEveryModeDownloads(t *testing.T) {
@@ -420,6 +428,7 @@ func TestOffline(t *testing.T) {
 }
 
 func TestConcurrentCallersShareOneRefresh(t *testing.T) {
+	nothingAhead(t)
 	w := newWorld(t)
 	c := w.client(ModeAuto, func(o *Options) { o.RefreshInterval = time.Hour })
 	var wg sync.WaitGroup

@@ -130,7 +130,11 @@ func TestMirrorAnswers(t *testing.T) {
 			t.Run(name+"/"+string(mode), func(t *testing.T) {
 				w := newMirrored(t, 2)
 				spoil(w.servers[0])
-				c := w.client(mode, func(o *Options) { o.HTTP.FirstByteTimeout = 200 * time.Millisecond })
+				c := w.client(mode, func(o *Options) {
+					if name == "hangs" {
+						o.HTTP.FirstByteTimeout = time.Second
+					}
+				})
 				require.Equal(t, []string{"in use", "ready"}, states(t, c))
 				r := w.get(c)
 				require.False(t, r.Offline)
