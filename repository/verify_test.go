@@ -144,6 +144,22 @@ func anotherKey(t *testing.T, r *Repository) {
 	require.NoError(t, err)
 }
 
+// TestVerifyLooksBehindLinks: the served directories may lie elsewhere.
+func TestVerifyLooksBehindLinks(t *testing.T) {
+	r := newQuickRepository(t)
+	_, _, err := r.Publish(t.Context(), helloArchive, helloManifest, PublishOptions{})
+	require.NoError(t, err)
+	want := verified(t, r, VerifyOptions{})
+	for _, name := range []string{metadataName, targetsName} {
+		elsewhere := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.Rename(filepath.Join(r.Dir(), name), elsewhere))
+		require.NoError(t, os.Symlink(elsewhere, filepath.Join(r.Dir(), name)))
+	}
+	require.Equal(t, want, verified(t, r, VerifyOptions{}))
+	require.NoError(t, os.Rename(keyPath(r.Dir(), "root"), filepath.Join(r.Dir(), targetsName, "root.key")))
+	requireCode(t, verified(t, r, VerifyOptions{}).Err(), protocol.CodePermissions)
+}
+
 // TestVerifyTellsSupersededFiles: a file that an earlier version listed is no
 // stranger.
 func TestVerifyTellsSupersededFiles(t *testing.T) {

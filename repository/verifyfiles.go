@@ -57,7 +57,8 @@ func (s sums) match(want map[string]string) bool {
 func (v *verification) checkFiles(ctx context.Context) error {
 	var odd []string
 	for _, dir := range []string{metadataName, targetsName} {
-		err := filepath.WalkDir(filepath.Join(v.r.dir, dir), func(p string, d fs.DirEntry, err error) error {
+		// The separator leads through a symbolic link, as for who serves it.
+		err := filepath.WalkDir(filepath.Join(v.r.dir, dir)+string(filepath.Separator), func(p string, d fs.DirEntry, err error) error {
 			if ctx.Err() != nil {
 				return ioError(p, ctx.Err())
 			}
