@@ -55,18 +55,20 @@ func (r *Repository) Keys(ctx context.Context) (KeyList, error) {
 }
 
 func (r *Repository) keyList(ctx context.Context) (KeyList, error) {
-	all := KeyList{Unused: []KeyFile{}}
-	cfg, err := readConfig(r.dir)
-	if err != nil {
-		return all, err
-	}
 	s, err := r.load(ctx)
 	if err != nil {
-		return all, err
+		return KeyList{Unused: []KeyFile{}}, err
 	}
-	files, unusable := r.listKeys()
+	return s.keyList(ctx)
+}
+
+// keyList is of one state: other processes may change the repository meanwhile.
+func (s *state) keyList(ctx context.Context) (KeyList, error) {
+	all := KeyList{Unused: []KeyFile{}}
+	cfg := &s.config
+	files, unusable := s.r.listKeys()
 	used := map[keys.Fingerprint]bool{}
-	err = s.eachDelegation(ctx, func(by delegator, role delegatedRole) error {
+	err := s.eachDelegation(ctx, func(by delegator, role delegatedRole) error {
 		listed, r, _ := by.doc.Delegated(role.ask)
 		k := KeysOfRole{Role: role.name, Threshold: r.Threshold, Keys: []KeyInfo{}}
 		for _, id := range r.KeyIDs {

@@ -156,12 +156,12 @@ func (r *Repository) noteUnknown(ctx context.Context) error {
 
 // due returns what is due now.
 func (r *Repository) due(ctx context.Context) (list []*Due, err error) {
-	keys, err := r.keyList(ctx)
-	if keys.Roles == nil {
-		return nil, err
-	}
 	s, err := r.load(ctx)
 	if err != nil {
+		return nil, err
+	}
+	keys, err := s.keyList(ctx)
+	if keys.Roles == nil {
 		return nil, err
 	}
 	if err := s.all(ctx); err != nil {

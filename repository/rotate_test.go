@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -144,4 +145,22 @@ func TestALockedKeyIsForPeople(t *testing.T) {
 	require.Equal(t, DuePeople, states(report)["root key"], "nobody is there to say a passphrase for a new one")
 	require.Equal(t, DueWaits, states(report)["timestamp key"], "root's key is here, but nobody opens it")
 	require.Equal(t, DueDone, states(report)["snapshot"])
+}
+
+// TestWhatIsDueIsOfOneState: others add publishers while it is looked for.
+func TestWhatIsDueIsOfOneState(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	again, err := Open(r.Dir(), Options{Keys: r.keys})
+	require.NoError(t, err)
+	added := 0
+	again.clock = func() time.Time {
+		if added < 3 { // whenever it looks at the repository
+			added++
+			addPublisher(t, r, fmt.Sprintf("p%d", added))
+		}
+		return time.Now()
+	}
+	list, err := again.due(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, list)
 }
