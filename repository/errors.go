@@ -34,7 +34,9 @@ func ioError(path string, cause error) *Error {
 		e.Code = protocol.CodeTimeout
 	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
 		e.Code, e.Hint = protocol.CodeDiskFull, "make room and try again; nothing was changed"
-	case errors.Is(cause, fs.ErrPermission), errors.Is(cause, syscall.EROFS):
+	case errors.Is(cause, syscall.EROFS):
+		e.Code, e.Hint = protocol.CodePermissions, "mount the file system so that it can be written, and try again; nothing was changed"
+	case errors.Is(cause, fs.ErrPermission):
 		e.Code, e.Hint = protocol.CodePermissions, "run as the user who owns the repository"
 	}
 	return e

@@ -39,7 +39,9 @@ func systemError(path string, cause error) *tuferr.Error {
 		e.Code = protocol.CodeTimeout
 	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
 		e.Code, e.Hint = protocol.CodeDiskFull, "make room and try again; no key was made"
-	case errors.Is(cause, fs.ErrPermission), errors.Is(cause, syscall.EROFS):
+	case errors.Is(cause, syscall.EROFS):
+		e.Code, e.Hint = protocol.CodePermissions, "mount the file system so that it can be written, and try again; no key was made"
+	case errors.Is(cause, fs.ErrPermission):
 		e.Code, e.Hint = protocol.CodePermissions, "run as the user who owns the keys"
 	}
 	return e
