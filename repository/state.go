@@ -138,6 +138,9 @@ func (r *Repository) read(role, name string) (*admission.Doc, error) {
 		return nil, &Error{Code: protocol.CodeLocalIO, Role: role, Path: path, Msg: "the file is missing", Err: fs.ErrNotExist,
 			Hint: "restore it from a backup"}
 	}
+	if e := tuferr.As(err); e != nil && e.Code == protocol.CodeUsage && r.source == "" {
+		return nil, damaged(role, path, errors.New(e.Msg)) // Nobody has named the file: it is no wrong use.
+	}
 	if err != nil {
 		return nil, err
 	}
