@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -244,13 +245,18 @@ func TestStatus(t *testing.T) {
 	st, err = r.Status(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, Down, st.Status)
-	requireCode(t, st.Err(), protocol.CodeExpired)
+	require.Contains(t, requireCode(t, st.Err(), protocol.CodeExpired).Hint, "publish renews")
 
 	_, _, err = r.Publish(t.Context(), helloArchive, writeManifest(t, "ragnos", "again", "1.0.0"), PublishOptions{})
 	require.NoError(t, err, "an expired repository can be renewed")
 	st, err = r.Status(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, Healthy, st.Status)
+
+	clock.now = clock.now.Add(366 * day)
+	st, err = r.Status(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, requireCode(t, st.Err(), protocol.CodeExpired).Hint, "root propose", "publish would refuse")
 }
 
 func TestChangedMetadataIsNeverBuiltOn(t *testing.T) {
@@ -362,6 +368,9 @@ func TestIOErrorCodes(t *testing.T) {
 	} {
 		require.Equal(t, code, ioError("x", cause).Code)
 	}
+	readOnly := ioError("x", syscall.EROFS)
+	require.Equal(t, protocol.CodePermissions, readOnly.Code)
+	require.Contains(t, readOnly.Hint, "mount", "no other user could write there")
 	require.NoError(t, during("x", nil))
 	requireCode(t, during("x", errors.New("odd")), protocol.CodeInternal)
 }

@@ -148,8 +148,11 @@ func (st *Status) lack(to Health, dir string, p *Problem) {
 		return
 	}
 	code := protocol.CodeLocalIO
-	if p.Kind == KindAnchor {
+	switch p.Kind {
+	case KindAnchor:
 		code = protocol.CodeRootConflict
+	case KindPermissions:
+		code = protocol.CodePermissions
 	}
 	st.missing = &Error{Code: code, Op: "status", Path: filepath.Join(dir, p.Path), Msg: p.Text, Hint: p.Do}
 }
@@ -267,8 +270,8 @@ func inDays(d time.Duration) string {
 }
 
 // Err is the error of a status that clients, or some of them, cannot live with:
-// expired, local_io if the directory of targets or DIR/root.json is missing, and
-// root_conflict if the latter is another root. It is nil for Healthy, and for
+// expired, local_io if the directory of targets or DIR/root.json is missing,
+// permissions if the latter cannot be read, and root_conflict if it is another root. It is nil for Healthy, and for
 // Degraded for other reasons, unless a publisher's role has expired.
 func (st Status) Err() error {
 	if st.missing != nil {
@@ -277,8 +280,12 @@ func (st Status) Err() error {
 	if st.Status != Down && !st.expired {
 		return nil
 	}
+	hint := "publish renews targets and publishers, serve renews snapshot and timestamp"
+	if len(st.Roles) > 0 && st.Roles[0].SecondsLeft <= 0 {
+		hint = "renew root first: local-tuf root propose FILE, or rotate --due where its keys are at hand; nothing can be published before"
+	}
 	return &Error{Code: protocol.CodeExpired, Op: "status", Err: errors.Join(problems(st.Problems)...),
-		Msg: "clients refuse this repository, or a part of it", Hint: "publish renews targets and publishers, serve renews snapshot and timestamp"}
+		Msg: "clients refuse this repository, or a part of it", Hint: hint}
 }
 
 // Warning is an error for everything that is not [Healthy]: what Err says, or

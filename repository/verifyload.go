@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/delegation"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/internal/verify"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
@@ -188,6 +189,9 @@ func (s *state) anchorProblem() *Problem {
 	data, err := readFile(filepath.Join(s.r.dir, anchorName), ownLimits.Root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Problem{KindMissing, true, anchorName, "the root that new clients start from is not there", restore}
+	}
+	if e := tuferr.As(err); e != nil && e.Code == protocol.CodePermissions {
+		return &Problem{KindPermissions, true, anchorName, "cannot be read: " + bare(*e), e.Hint}
 	}
 	if err != nil {
 		return &Problem{KindAnchor, true, anchorName, fmt.Sprintf("cannot be read: %v", err), restore}

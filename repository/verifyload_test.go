@@ -113,6 +113,30 @@ func TestVerifyNamesDamagedMetadata(t *testing.T) {
 	require.Equal(t, "verify", requireCode(t, report.Err(), protocol.CodeMalformed).Op)
 }
 
+// TestMetadataThatIsNoFile: nobody has named it, so that it is no wrong use.
+func TestMetadataThatIsNoFile(t *testing.T) {
+	r := newFullRepository(t)
+	path := r.metadataPath("timestamp.json")
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Mkdir(path, 0o700))
+	_, err := r.Status(t.Context())
+	require.ErrorContains(t, requireCode(t, err, protocol.CodeMalformed), "not a regular file")
+	requireCode(t, verified(t, r, VerifyOptions{}).Err(), protocol.CodeMalformed)
+}
+
+// TestAnAnchorThatCannotBeRead is not one of another repository.
+func TestAnAnchorThatCannotBeRead(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	r := newFullRepository(t)
+	require.NoError(t, os.Chmod(filepath.Join(r.dir, anchorName), 0))
+	st, err := r.Status(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, requireCode(t, st.Err(), protocol.CodePermissions).Hint, "1.root.json")
+	requireCode(t, verified(t, r, VerifyOptions{}).Err(), protocol.CodePermissions)
+}
+
 // TestStatusOfHalfARepository: what is missing is named, with what restores it.
 func TestStatusOfHalfARepository(t *testing.T) {
 	full := newFullRepository(t)
