@@ -154,8 +154,16 @@ func (h *Handler) serveMetadata(w http.ResponseWriter, req *http.Request, name s
 	serveContent(w, req, content)
 }
 
+// lastNothing asks for the last 0 bytes.
+var lastNothing = regexp.MustCompile(`[=,]\s*-0+\s*(,|$)`)
+
 // serveContent answers with the whole content, a part of it, or 304.
 func serveContent(w http.ResponseWriter, req *http.Request, content io.ReadSeeker) {
+	// A unit that is not known must be ignored (RFC 9110, 14.2), and net/http refuses
+	// it; for the last 0 bytes it sends a part that ends before it begins.
+	if asked := req.Header.Get("Range"); !strings.HasPrefix(asked, "bytes=") || lastNothing.MatchString(asked) {
+		req.Header.Del("Range")
+	}
 	// No modification time: it has whole seconds only, and timestamp.json may
 	// change twice in one.
 	http.ServeContent(w, req, "", time.Time{}, content)

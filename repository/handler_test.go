@@ -79,6 +79,11 @@ func TestHandlerServesMetadataAndTargets(t *testing.T) {
 		require.Equal(t, string(data[10:20]), body)
 		resp, _ = ask(t, s, "GET", path, "Range", "bytes=999999-")
 		require.Equal(t, http.StatusRequestedRangeNotSatisfiable, resp.StatusCode)
+		for _, ignored := range []string{"items=0-1", "Bytes=0-1", "bytes=-0", "bytes=0-1, -00"} {
+			resp, body = ask(t, s, "GET", path, "Range", ignored)
+			require.Equal(t, http.StatusOK, resp.StatusCode, ignored)
+			require.Equal(t, string(data), body)
+		}
 	}
 }
 
