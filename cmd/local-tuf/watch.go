@@ -15,8 +15,8 @@ const (
 	watchEvery = 10 * time.Minute
 	// remindEvery is how often it says again what it has said.
 	remindEvery = 24 * time.Hour
-	// resignMemory is how long the latest failure to sign counts: it is tried
-	// again each minute, and only failures are heard of.
+	// resignMemory is how long the latest failure to sign counts, unless it is heard
+	// before that signing works: it is tried again each minute.
 	resignMemory = 150 * time.Second
 )
 
@@ -92,6 +92,13 @@ func (w *watch) notSigned(err error, now time.Time) {
 	}
 	w.complaint, w.complaintAt = err, now
 	w.log.Error("cannot sign anew; tried again each minute", "error", err.Error())
+}
+
+// signed takes note that they were signed anew: the failure is over.
+func (w *watch) signed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failure, w.failureAt = nil, time.Time{}
 }
 
 // amend adds to the answer of a health check what only the server knows.

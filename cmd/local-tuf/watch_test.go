@@ -77,7 +77,12 @@ func TestWatchOfSignatures(t *testing.T) {
 	w.notSigned(errors.New("another"), now)
 	require.Len(t, logged(), 1)
 
-	w.failureAt = now.Add(-time.Hour) // as when it has worked for an hour
+	w.signed()
+	require.Equal(t, repository.Healthy, health().Status, "what works again is no problem")
+	w.notSigned(errors.New("another"), now)
+	require.Len(t, logged(), 1, "again")
+
+	w.failureAt = now.Add(-time.Hour) // as when somebody else has signed for an hour
 	require.Equal(t, repository.Healthy, health().Status)
 	w.notSigned(errors.New("another"), now)
 	require.Len(t, logged(), 1, "again")
