@@ -45,6 +45,8 @@ func TestChangesThatLockPeopleOutAreRefused(t *testing.T) {
 	}
 	_, _, err := r.RotateKeys(t.Context(), Rotate{Role: "root"})
 	require.ErrorContains(t, err, "it has 2 keys; say which one with --old: root-1 (")
+	_, _, err = r.RotateKeys(t.Context(), Rotate{Role: "timestamp"}, Rotate{Role: "timestamp"})
+	requireCode(t, err, protocol.CodeUsage)
 	_, _, err = r.RotateKeys(t.Context(), Rotate{Role: "timestamp"}, Rotate{Role: "acme", New: public("targets")})
 	require.ErrorContains(t, err, "already signs for targets")
 	require.Equal(t, before, listFiles(t, r.Dir()), "no key is left of a change that failed")

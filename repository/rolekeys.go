@@ -279,7 +279,10 @@ type Rotate struct {
 func (r *Repository) RotateKeys(ctx context.Context, which ...Rotate) ([]Rotation, *Proposal, error) {
 	var done []Rotation
 	p, err := r.change(ctx, func(c *change) error {
-		for _, w := range which {
+		for i, w := range which {
+			if w.Old == "" && slices.ContainsFunc(which[:i], func(o Rotate) bool { return o.Role == w.Role }) {
+				return &Error{Code: protocol.CodeUsage, Role: w.Role, Msg: "it is named twice", Hint: "name each role once; nothing was changed"}
+			}
 			rotation, err := c.rotateKey(ctx, w)
 			done = append(done, rotation)
 			if err != nil {
