@@ -208,13 +208,30 @@ Sign only if the root.json that you trust has the same, or give it with --root.
 	}
 }
 
+// confirm asks whether to sign. Signals end it by its context alone, and reading
+// does not heed that: the one who reads is left behind.
 func confirm(cmd *cobra.Command) error {
 	fmt.Fprint(cmd.OutOrStdout(), "sign this? type yes: ")
-	line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1024)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return &tuferr.Error{Code: protocol.CodeLocalIO, Op: "proposal sign", Msg: "no answer", Err: err}
+	type answer struct {
+		line string
+		err  error
 	}
-	if strings.TrimSpace(line) == "yes" {
+	got := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1024)).ReadString('\n')
+		got <- answer{line, err}
+	}()
+	var a answer
+	select {
+	case a = <-got:
+	case <-cmd.Context().Done():
+		fmt.Fprintln(cmd.OutOrStdout())
+		return &tuferr.Error{Code: protocol.CodeCancelled, Op: "proposal sign", Msg: "not signed", Err: cmd.Context().Err()}
+	}
+	if a.err != nil && !errors.Is(a.err, io.EOF) {
+		return &tuferr.Error{Code: protocol.CodeLocalIO, Op: "proposal sign", Msg: "no answer", Err: a.err}
+	}
+	if strings.TrimSpace(a.line) == "yes" {
 		return nil
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
