@@ -292,17 +292,18 @@ func (r *Repository) RotateKeys(ctx context.Context, which ...Rotate) ([]Rotatio
 		return nil
 	})
 	if err != nil {
-		if decided := (*decidedError)(nil); !errors.As(err, &decided) {
-			r.dropNew(done)
-		}
+		r.dropNew(done, err)
 		return nil, nil, during("key rotate", err)
 	}
 	return done, p, nil
 }
 
 // dropNew removes the keys that were made for a change that failed: they have
-// never been trusted.
-func (r *Repository) dropNew(made []Rotation) {
+// never been trusted. Those of a change that is decided will be.
+func (r *Repository) dropNew(made []Rotation, failure error) {
+	if decided := (*decidedError)(nil); errors.As(failure, &decided) {
+		return
+	}
 	for _, m := range made {
 		if m.NewFile != "" {
 			_ = r.disk.remove(m.NewFile)

@@ -250,7 +250,7 @@ func (r *Repository) doDue(ctx context.Context, report *DueReport, group []*Due)
 			}
 		}
 		if err != nil {
-			r.dropNew(made)
+			r.dropNew(made, err)
 		}
 	}
 	for _, d := range group {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,4 +164,27 @@ func TestWhatIsDueIsOfOneState(t *testing.T) {
 	list, err := again.due(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, list)
+}
+
+// TestADecidedKeyIsKept: what fails after the decision is completed later, and
+// the new keys are in force then.
+func TestADecidedKeyIsKept(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	later := ahead(t, r, 91*day)
+	later.disk.before = func(op, path string) error {
+		if op == "rename" && filepath.Base(path) == "timestamp.json" {
+			return syscall.EROFS
+		}
+		return nil
+	}
+	requireCode(t, dueNow(t, later).Err(), protocol.CodeLocalIO)
+	require.True(t, later.unfinished())
+
+	later.disk.before = nil
+	require.NoError(t, dueNow(t, later).Err())
+	list, err := later.Keys(t.Context())
+	require.NoError(t, err)
+	for _, role := range list.Roles {
+		require.NotEmpty(t, role.Keys[0].File, role.Role)
+	}
 }
