@@ -43,7 +43,7 @@ type Due struct {
 	Rotation *Rotation `json:"rotation,omitempty"`
 	// Proposal is the file that waits for signatures.
 	Proposal string `json:"proposal,omitempty"`
-	// Error is why it failed.
+	// Error is why it failed, or why it is for people although the key is here.
 	Error string `json:"error,omitempty"`
 
 	// edits is the role whose file says it, and must be signed for it.
@@ -244,6 +244,9 @@ func (r *Repository) doDue(ctx context.Context, report *DueReport, group []*Due)
 			c.unattended = true
 			return c.doDue(ctx, group, &made)
 		})
+		if errors.Is(err, errForPeople) {
+			err = nil
+		}
 		if err == nil && p != nil {
 			if path, err = r.KeepProposal(p); err == nil {
 				report.Made = append(report.Made, path)
@@ -266,6 +269,9 @@ func (r *Repository) doDue(ctx context.Context, report *DueReport, group []*Due)
 	}
 }
 
+// errForPeople ends a change that people must begin: there is nothing to propose.
+var errForPeople = errors.New("for people")
+
 func (c *change) doDue(ctx context.Context, group []*Due, made *[]Rotation) error {
 	for _, d := range group {
 		switch {
@@ -273,7 +279,7 @@ func (c *change) doDue(ctx context.Context, group []*Due, made *[]Rotation) erro
 		case d.Key != nil:
 			done, err := c.rotateKey(ctx, Rotate{Role: d.Role, Old: d.Key.KeyID, plain: d.plain})
 			if errors.Is(err, keyfile.ErrNoPassphrase) {
-				d.State = DuePeople
+				d.State, d.Error = DuePeople, "a new key needs a passphrase, and there is none"
 				continue
 			}
 			*made = append(*made, done)
@@ -292,6 +298,9 @@ func (c *change) doDue(ctx context.Context, group []*Due, made *[]Rotation) erro
 				return err
 			}
 		}
+	}
+	if !slices.ContainsFunc(group, func(d *Due) bool { return d.State == DueNow }) {
+		return errForPeople
 	}
 	return nil
 }

@@ -148,6 +148,32 @@ func TestALockedKeyIsForPeople(t *testing.T) {
 	require.Equal(t, DueDone, states(report)["snapshot"])
 }
 
+// TestALockedKeyIsNotProposed: a proposal without its successor would keep it from
+// being replaced, were the passphrase there the next time.
+func TestALockedKeyIsNotProposed(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	t.Setenv("SECRET", "a passphrase")
+	r.keys.Passphrase = keyfile.FromEnv("SECRET")
+	_, _, err := r.RotateKeys(t.Context(), Rotate{Role: "timestamp"})
+	require.NoError(t, err)
+	cfg, err := readConfig(r.Dir())
+	require.NoError(t, err)
+	cfg.Rotation = Lifetimes{Timestamp: day}
+	data, err := cfg.encode()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(r.Dir(), configName), data, 0o600))
+
+	later := ahead(t, r, 25*time.Hour)
+	later.keys.Passphrase = nil
+	report := dueNow(t, later)
+	requireCode(t, report.Err(), protocol.CodeUnsigned)
+	require.Equal(t, DuePeople, states(report)["timestamp key"])
+	require.NotEmpty(t, report.Due[0].Error)
+	require.Empty(t, report.Made)
+	later.keys.Passphrase = keyfile.FromEnv("SECRET")
+	require.Equal(t, DueDone, states(dueNow(t, later))["timestamp key"])
+}
+
 // TestWhatIsDueIsOfOneState: others add publishers while it is looked for.
 func TestWhatIsDueIsOfOneState(t *testing.T) {
 	r := newFast(t, InitOptions{})

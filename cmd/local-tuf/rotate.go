@@ -70,6 +70,10 @@ func printDue(out io.Writer, report *repository.DueReport) {
 		case repository.DueWaits:
 			fmt.Fprintf(out, "  waits for signatures: local-tuf proposal status %s\n", d.Proposal)
 		case repository.DuePeople:
+			if d.Error != "" {
+				fmt.Fprintf(out, "  %s: give it with --passphrase-file or RAGNOS_TUF_PASSPHRASE\n", d.Error)
+				continue
+			}
 			fmt.Fprintf(out, "  the key is not here: its owner makes a new one (local-tuf key new NAME), then\n  local-tuf key rotate %s=NAME.pub --old %.12s\n", d.Role, d.Key.KeyID)
 		case repository.DueFailed:
 			fmt.Fprintf(out, "  FAILED: %s\n", d.Error)
