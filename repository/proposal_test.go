@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -324,4 +325,25 @@ func FuzzParseProposal(f *testing.F) {
 			_, _, _ = p.Describe(), p.Status(), p.fileName(1)
 		}
 	})
+}
+
+// TestPublishedIsSaid, also if the file of the proposal cannot be removed.
+func TestPublishedIsSaid(t *testing.T) {
+	c := newCeremony(t)
+	_, p, err := c.r.Publish(t.Context(), helloArchive, writeManifest(t, "ragnos", "tool", "2.0.0"), PublishOptions{})
+	require.NoError(t, err)
+	path, err := c.r.KeepProposal(p)
+	require.NoError(t, err)
+	c.sign(p, "targets")
+	c.r.disk.before = func(op, at string) error {
+		if op == "remove" && at == path {
+			return fs.ErrPermission
+		}
+		return nil
+	}
+	e := requireCode(t, c.r.PublishProposal(t.Context(), p), protocol.CodePermissions)
+	require.Contains(t, e.Msg, "is published")
+	list, err := c.r.Targets(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 2)
 }

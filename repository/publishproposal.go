@@ -16,6 +16,7 @@ import (
 	"github.com/ragnos-labs/vault-tuf/internal/admission"
 	"github.com/ragnos-labs/vault-tuf/internal/draft"
 	"github.com/ragnos-labs/vault-tuf/internal/plugin"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
 )
 
@@ -35,9 +36,20 @@ func (r *Repository) PublishProposal(ctx context.Context, p *Proposal) error {
 		err = missing(rest)
 	}
 	if err == nil {
-		err = r.dropProposal(p)
+		err = published(r.dropProposal(p))
 	}
 	return during("proposal publish", err)
+}
+
+// published says that a change is there although its proposal could not be removed.
+func published(err error) error {
+	e := tuferr.As(err)
+	if e == nil {
+		return err
+	}
+	copied := *e
+	copied.Msg, copied.Hint = "the proposal is published, but its file is still there", "remove the file"
+	return &copied
 }
 
 // kept returns the files of proposals in DIR/proposals.
