@@ -361,6 +361,20 @@ func TestKeepFreshTellsOfSignatures(t *testing.T) {
 	require.Empty(t, signed)
 }
 
+// TestKeepFreshTellsWhoKeepsItWaiting: a command that asks for a passphrase, and is
+// not answered, has the lock.
+func TestKeepFreshTellsWhoKeepsItWaiting(t *testing.T) {
+	r, clock := newTestRepository(t)
+	clock.now = clock.now.Add(13 * time.Hour)
+	release, err := lock(t.Context(), r.dir)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var told error
+	r.keepFresh(ctx, 50*time.Millisecond, func(err error) { told = err; release(); cancel() })
+	require.ErrorContains(t, requireCode(t, told, protocol.CodeTimeout), "another process that is changing the repository")
+}
+
 func TestIOErrorCodes(t *testing.T) {
 	for cause, code := range map[error]protocol.Code{
 		context.Canceled: protocol.CodeCancelled, context.DeadlineExceeded: protocol.CodeTimeout,

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// retryResign is how long [Repository.KeepFresh] waits after an error, and the
-// longest it sleeps: a clock that jumps is noticed that soon.
+// retryResign is how long [Repository.KeepFresh] waits after an error, for others
+// who change the repository, and the longest it sleeps: a clock that jumps is
+// noticed that soon, and somebody who is asked for a passphrase and does not answer.
 const retryResign = time.Minute
 
 // Resign signs timestamp anew when half of its lifetime is over, and snapshot
@@ -15,12 +16,13 @@ const retryResign = time.Minute
 // It needs the keys of those two roles only, blocks until done or ctx ends, and
 // is safe beside publishing processes.
 func (r *Repository) Resign(ctx context.Context) (time.Time, error) {
-	due, _, err := r.resign(ctx)
+	due, _, err := r.resign(ctx, 0)
 	return due, during("re-sign", err)
 }
 
-// resign also says whether anything was signed.
-func (r *Repository) resign(ctx context.Context) (next time.Time, signed bool, err error) {
+// resign also says whether anything was signed. With patience it fails where others
+// have the lock for longer.
+func (r *Repository) resign(ctx context.Context, patience time.Duration) (next time.Time, signed bool, err error) {
 	// Most often nothing is due: then nobody is kept from publishing.
 	s, err := r.load(ctx)
 	if err != nil && !r.unfinished() {
@@ -28,6 +30,11 @@ func (r *Repository) resign(ctx context.Context) (next time.Time, signed bool, e
 	}
 	if err == nil && !r.unfinished() && s.now.Before(s.due(roleTimestamp)) && s.now.Before(s.due(roleSnapshot)) {
 		return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), false, nil
+	}
+	if patience > 0 {
+		if err := r.awaitTurn(ctx, patience); err != nil {
+			return time.Time{}, false, err
+		}
 	}
 	if _, err := r.change(ctx, func(c *change) error {
 		c.renew[roleSnapshot] = !c.now.Before(c.due(roleSnapshot))
@@ -41,6 +48,17 @@ func (r *Repository) resign(ctx context.Context) (next time.Time, signed bool, e
 		return time.Time{}, signed, err
 	}
 	return earlier(s.due(roleTimestamp), s.due(roleSnapshot)), signed, nil
+}
+
+// awaitTurn waits until nobody has the lock.
+func (r *Repository) awaitTurn(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	release, err := lock(ctx, r.dir)
+	if err == nil {
+		release()
+	}
+	return err
 }
 
 // due is the middle of the lifetime of timestamp or snapshot.
@@ -63,9 +81,13 @@ func earlier(a, b time.Time) time.Time {
 // ends. It hands every error to report and goes on: the repository stays
 // usable until the metadata expires. Each signed is called after signatures.
 func (r *Repository) KeepFresh(ctx context.Context, report func(error), signed ...func()) {
+	r.keepFresh(ctx, retryResign, report, signed...)
+}
+
+func (r *Repository) keepFresh(ctx context.Context, retry time.Duration, report func(error), signed ...func()) {
 	for ctx.Err() == nil {
-		wait := retryResign
-		due, renewed, err := r.resign(ctx)
+		wait := retry
+		due, renewed, err := r.resign(ctx, retry)
 		if renewed {
 			for _, f := range signed {
 				f()
