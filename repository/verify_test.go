@@ -160,6 +160,21 @@ func TestVerifyLooksBehindLinks(t *testing.T) {
 	requireCode(t, verified(t, r, VerifyOptions{}).Err(), protocol.CodePermissions)
 }
 
+// TestVerifyLeavesProposedKeys: nobody is told to remove a key that will sign.
+func TestVerifyLeavesProposedKeys(t *testing.T) {
+	c := newCeremony(t)
+	_, p, err := c.r.RotateKeys(t.Context(), Rotate{Role: roleTimestamp})
+	require.NoError(t, err)
+	_, err = c.r.KeepProposal(p)
+	require.NoError(t, err)
+	require.Empty(t, verified(t, c.r, VerifyOptions{}).Problems)
+	c.sign(p, "root-1", "root-2")
+	require.NoError(t, c.r.PublishProposal(t.Context(), p))
+	problems := verified(t, c.r, VerifyOptions{}).Problems
+	require.Len(t, problems, 1)
+	require.Contains(t, problems[0].Path, "timestamp.key", "the one before")
+}
+
 // TestVerifyTellsSupersededFiles: a file that an earlier version listed is no
 // stranger.
 func TestVerifyTellsSupersededFiles(t *testing.T) {

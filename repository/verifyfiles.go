@@ -140,6 +140,26 @@ func (r *Repository) proposedFiles() map[string]bool {
 	return wanted
 }
 
+// proposedKeys are the keys that a proposal in DIR/proposals, of the present state,
+// puts into force.
+func (v *verification) proposedKeys() map[string]bool {
+	ids := map[string]bool{}
+	paths, err := v.r.kept()
+	if err != nil || v.incomplete {
+		return ids
+	}
+	for _, file := range paths {
+		p, err := ReadProposal(file)
+		if err != nil || p.Repository() != v.roots[0].SHA256 || p.current(v.state) != nil {
+			continue
+		}
+		for _, f := range p.files {
+			maps.Copy(ids, keysOfDoc(f.plain))
+		}
+	}
+	return ids
+}
+
 func (v *verification) unknown(name, why string) {
 	if v.holdsPrivateKey(name) {
 		v.found(KindSecret, true, name, "a private key in a directory that is served", "take it away at once, and replace the key: local-tuf key revoke")
@@ -283,7 +303,11 @@ func (v *verification) checkKeys(ctx context.Context) error {
 		}
 		v.found(kind, kind == KindPermissions, e.Path, bare(*e), e.Hint)
 	}
+	waiting := v.proposedKeys()
 	for _, k := range list.Unused {
+		if waiting[k.KeyID] {
+			continue // Removed, it would be missing once the proposal is published.
+		}
 		v.found(KindKey, false, k.File, "signs for no role", "remove it if its role has been given other keys")
 	}
 	return nil
