@@ -44,6 +44,11 @@ proposal publish FILE, the repository has no metadata.`,
 			if err := givenKeys(cmd, given, &o); err != nil {
 				return err
 			}
+			if len(given) > 0 {
+				if err := g.mayPropose("init"); err != nil {
+					return err
+				}
+			}
 			r, p, err := repository.Found(cmd.Context(), g.dir, o)
 			if err != nil {
 				return err

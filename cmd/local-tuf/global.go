@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ragnos-labs/vault-tuf/internal/keyfile"
+	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
+	"github.com/ragnos-labs/vault-tuf/protocol"
 	"github.com/ragnos-labs/vault-tuf/repository"
 )
 
@@ -44,6 +46,16 @@ func (g *global) openFor(cmd *cobra.Command, plain bool) (r *repository.Reposito
 	}
 	r, err = repository.Open(g.dir, repository.Options{Keys: repository.Keys{Dirs: g.keyDirs, Passphrase: pass}})
 	return r, forget, err
+}
+
+// mayPropose refuses a file for a proposal that is there already, before anything
+// is made: keys, or a repository, that nobody has a proposal for would stay behind.
+func (g *global) mayPropose(op string) error {
+	if _, err := os.Lstat(g.proposal); err != nil {
+		return nil // There is none, or it is not to be had: writing it says why.
+	}
+	return &tuferr.Error{Code: protocol.CodeUsage, Op: op, Path: g.proposal, Msg: "the file for a proposal is there already",
+		Hint: "choose another name; nothing was changed"}
 }
 
 // plainFlag adds the flag of commands that make keys.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -222,9 +221,8 @@ sign once. The private half of an old key is left where it is.`,
 				role, public, _ := strings.Cut(arg, "=")
 				which = append(which, repository.Rotate{Role: role, Old: old, New: public})
 			}
-			// Asked before: a key that is made for no proposal would stay behind.
-			if _, err := os.Lstat(g.proposal); err == nil {
-				return &tuferr.Error{Code: protocol.CodeUsage, Op: "key rotate", Path: g.proposal, Msg: "the file for a proposal is there already", Hint: "choose another name; nothing was changed"}
+			if err := g.mayPropose("key rotate"); err != nil {
+				return err
 			}
 			r, done, err := g.openFor(cmd, *plain)
 			if err != nil {
