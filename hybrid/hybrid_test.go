@@ -424,6 +424,7 @@ func TestOffline(t *testing.T) {
 		e = w.refused(w.client(mode, later(100*365*24*time.Hour), func(o *Options) { o.MaxMetadataAge = 1 << 62 }), ErrExpired)
 		require.Contains(t, e.Error(), "repository not accessible")
 		require.Contains(t, e.Hint, "restore the connection")
+		require.NotErrorIs(t, e, ErrTransport, "it is no reason to try again later")
 	}
 }
 

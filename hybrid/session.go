@@ -3,6 +3,7 @@ package hybrid
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -413,7 +414,8 @@ func (c *Client) standIn(ctx context.Context, cause error) (*verified, error) {
 		if err := verify.Fresh(string(doc.Kind), doc, view.Start(c.opts.Now()), "5.1"); err != nil {
 			// The publisher may have signed a newer one, which nobody could fetch.
 			e := tuferr.As(err)
-			e.Msg, e.Err, e.Hint = e.Msg+", and the repository is not accessible", cause, "restore the connection to the repository"
+			e.Msg = fmt.Sprintf("%s, and nothing newer can be fetched: %v", e.Msg, cause)
+			e.Hint = "restore the connection to the repository"
 			return nil, e
 		}
 	}

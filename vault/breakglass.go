@@ -102,7 +102,7 @@ func (b *BreakGlass) tried(repository, target string, err error) Event {
 }
 
 // cut keeps of a text what By and Reason may hold.
-func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxWords)], "") }
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxWords)], "\uFFFD") }
 
 // ruleOf is the rule of the policy that an error is about, if it is about one.
 func ruleOf(err error) string {

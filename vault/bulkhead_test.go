@@ -185,20 +185,26 @@ func TestWaitingIsBounded(t *testing.T) {
 	}
 }
 
-// One call does not ask for more than may wait.
+// One call does not ask for more than may wait, whoever answers.
 func TestSyncIsNotRefusedForItsOwnNumber(t *testing.T) {
-	w := newWorld(t, "one")
-	f := &lockfile.File{}
-	for i := range 20 {
-		r := release{publisher: "acme", name: fmt.Sprint("tool", i), version: "1.0.0"}
-		w.publish("one", r)
-		require.NoError(t, f.Set(lockfile.Entry{Target: r.path(), Publisher: r.publisher, Name: r.name, Version: r.version, Repository: "one",
-			Length: int64(len(r.bytes())), Hashes: map[string]string{"sha256": tuftest.SHA256(r.bytes())}}))
+	for name, names := range map[string][]string{"the locked one answers": {"one"}, "another one is asked first": {"two", "one"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, names...)
+			f := &lockfile.File{}
+			for i := range 20 {
+				r := release{publisher: "acme", name: fmt.Sprint("tool", i), version: "1.0.0"}
+				for _, repository := range names {
+					w.publish(repository, r)
+				}
+				require.NoError(t, f.Set(lockfile.Entry{Target: r.path(), Publisher: r.publisher, Name: r.name, Version: r.version, Repository: "one",
+					Length: int64(len(r.bytes())), Hashes: map[string]string{"sha256": tuftest.SHA256(r.bytes())}}))
+			}
+			v := w.vault(func(o *Options) { o.Repositories[0].MaxDownloads, o.Repositories[0].HTTP.MaxWaiting = 1, 2 })
+			results, err := v.Sync(t.Context(), f, SyncOptions{})
+			require.NoError(t, err)
+			require.Len(t, results, 20)
+		})
 	}
-	v := w.vault(func(o *Options) { o.Repositories[0].MaxDownloads, o.Repositories[0].HTTP.MaxWaiting = 1, 2 })
-	results, err := v.Sync(t.Context(), f, SyncOptions{})
-	require.NoError(t, err)
-	require.Len(t, results, 20)
 }
 
 // Thousands that wait for a repository that hangs cost little each.

@@ -62,7 +62,13 @@ func readFile(path string) (*fromFile, error) {
 // Resolve returns the options that [New] would work with, and makes and asks nothing:
 // what code, environment, file and defaults say together, with every root file read
 // into Root. The error is that of New.
-func (o Options) Resolve() (Options, error) { return o.resolve(os.Getenv) }
+func (o Options) Resolve() (Options, error) {
+	o, err := o.resolve(os.Getenv)
+	if err != nil {
+		return Options{}, err // Nobody uses, or shows, half of it.
+	}
+	return o, nil
+}
 
 // resolve returns what holds: what code says, else the environment, else the file
 // that Options.File names, else the defaults. Nothing in it is shared with o. Every

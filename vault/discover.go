@@ -166,7 +166,7 @@ func elsewhere(id string, missing []Missing) error {
 
 // noVersion is the error where no version of a plugin is left.
 func (v *Vault) noVersion(id, constraint string, versions []string, refused *Plugin, missing []Missing) error {
-	if refused != nil {
+	if refused != nil && !refused.unsure {
 		e := refusal(refused.Denied)
 		e.Target = refused.Target
 		return e
@@ -239,7 +239,7 @@ func (v *Vault) selected(ctx context.Context, o ListOptions, wanted func(*Plugin
 		return nil, err
 	}
 	all := listing.Plugins
-	listing.Plugins = []Plugin{}
+	listing.Plugins, listing.rest = []Plugin{}, nil // It is the caller's, and keeps nothing alive.
 	var last *Plugin
 	for i := range all {
 		p := &all[i]
@@ -319,12 +319,12 @@ func (v *Vault) gathered(lists []offer) (*Listing, error) {
 		if l.err == nil {
 			continue
 		}
-		failed = append(failed, &answer{repo: l.repo, err: l.err})
-		err := v.named(l.repo.name, l.err)
 		if !wholeCalls(l.err) {
 			v.emit(eventOf(l.repo.name, "", l.err))
 			l.err = tuferr.Tell(l.err)
 		}
+		failed = append(failed, &answer{repo: l.repo, err: l.err})
+		err := v.named(l.repo.name, l.err)
 		listing.Missing = append(listing.Missing, Missing{Repository: l.repo.name, Reason: err.Error(), Err: err})
 	}
 	if len(failed) > 0 && len(failed) == len(lists) {
@@ -427,6 +427,7 @@ func (v *Vault) pick(target string, lists map[*repo]*offer) *Plugin {
 		}
 		if first != nil && unmet == nil {
 			unmet = describe(first.repo.name, first.info)
+			unmet.unsure = len(groups) == 1 && slices.ContainsFunc(r.repos, func(repo *repo) bool { return lists[repo].err != nil })
 			unmet.Denied = &policy.Denial{Rule: ruleThreshold, Message: fmt.Sprintf("%d repositories must agree on it", r.threshold),
 				Hint: "tell those who run the repositories"}
 		}

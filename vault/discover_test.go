@@ -3,6 +3,7 @@ package vault
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -387,7 +388,26 @@ func TestALockDoesNotGoBackWhileARepositoryIsMissing(t *testing.T) {
 		require.ErrorIs(t, err, hybrid.ErrTransport)
 	}
 	w.publish("two", tool("1.6.0"))
+	_, err = v.Lock(t.Context(), f, wanted, LockOptions{})
+	require.ErrorIs(t, err, hybrid.ErrTransport, "not unasked")
 	up, err := v.Lock(t.Context(), f, wanted, LockOptions{Upgrade: true})
 	require.NoError(t, err)
 	require.Equal(t, []string{tool("1.6.0").path()}, locked(up))
+}
+
+// Where a repository that must agree cannot be listed, nobody knows whether it would.
+func TestNobodyKnowsWhatAMissingRepositoryAgreesOn(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	w.publish("one", tool("1.0.0"))
+	w.publish("two", tool("1.0.0"))
+	w.servers["two"].On("metadata/timestamp.json", tuftest.Status(500))
+	v := w.vault(func(o *Options) { o.MaxMetadataAge = -1 }, mappings(Mapping{Paths: []string{"*"}, Repositories: w.names, Threshold: 2}))
+	_, err := v.Resolve(t.Context(), "acme/tool", "", ResolveOptions{})
+	require.ErrorIs(t, err, hybrid.ErrTransport)
+	require.Eventually(t, func() bool { return strings.Contains(w.codes(), string(EventUnreachable)) }, 10*time.Second, time.Millisecond)
+	require.Equal(t, 1, strings.Count(w.codes(), string(EventUnreachable)), "told of once")
+	w.servers["two"].Heal()
+	p, err := v.Resolve(t.Context(), "acme/tool", "", ResolveOptions{})
+	require.NoError(t, err, "it is asked at once")
+	require.Equal(t, w.names, p.Agree)
 }

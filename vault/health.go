@@ -115,8 +115,9 @@ func (r *RepositoryStatus) judgeRoles(roles []hybrid.RoleStatus, warn time.Durat
 		r.worsen(HealthDown, reason)
 	}
 	// What the caller got wrong, or gave up, says nothing of what there is.
-	failed := r.Client.LastErrorCode != "" && slices.Contains(
-		[]protocol.Class{protocol.ClassVerdict, protocol.ClassTransport, protocol.ClassFault, protocol.ClassLocal}, r.Client.LastErrorCode.Class())
+	code := r.Client.LastErrorCode
+	failed := code != "" && code != protocol.CodeExpectedHash && code != protocol.CodePolicyDenied && slices.Contains(
+		[]protocol.Class{protocol.ClassVerdict, protocol.ClassTransport, protocol.ClassFault, protocol.ClassLocal}, code.Class())
 	for _, role := range roles {
 		left, warn := role.Expires.Sub(now), warn
 		if role.Name == "timestamp" || role.Name == "snapshot" {

@@ -91,10 +91,9 @@ func (v *Vault) VerifyAndDownloadPlugin(ctx context.Context, target string, o In
 	i := &installation{Vault: v, target: target, options: o}
 	var r *Result
 	if err == nil {
-		r, err = i.run(ctx)
-	}
-	if err != nil && o.BreakGlass != nil {
-		v.emit(o.BreakGlass.tried(i.repository, target, err))
+		if r, err = i.run(ctx); err != nil && o.BreakGlass != nil {
+			v.emit(o.BreakGlass.tried(i.repository, target, err))
+		}
 	}
 	if r != nil && op.On() {
 		op.Set(telemetry.FromCache.Bool(r.FromCache))

@@ -31,7 +31,7 @@ type LockOptions struct {
 // is not wanted is not in the result. The error joins one for each plugin that
 // cannot be locked. While a repository that may list it cannot be asked, no lower
 // version than the one locked in old takes its place, nor other bytes of the same one
-// from another repository.
+// from another repository, nor, unless Upgrade says so, anything of another one.
 func (v *Vault) Lock(ctx context.Context, old *lockfile.File, wanted map[string]string, o LockOptions) (*lockfile.File, error) {
 	ctx, leave, err := v.begin(ctx)
 	defer leave()
@@ -86,9 +86,9 @@ func (v *Vault) lock(
 		return lockfile.Entry{}, err
 	}
 	order := plugin.Compare(p.Version, was.Version)
-	if ok && (order < 0 || order == 0 && p.Repository != was.Repository && !p.isLocked(&was)) {
-		// Whoever blocks a repository must not move the lock back, or to what another one
-		// calls the same.
+	moved := p.Repository != was.Repository && !p.isLocked(&was)
+	if ok && (order < 0 || moved && (order == 0 || !o.Upgrade)) {
+		// Whoever blocks a repository must not move the lock back, or to another one.
 		if p, err = v.surely(ctx, id, constraint, p, offered); err != nil {
 			return lockfile.Entry{}, err
 		}
@@ -171,17 +171,20 @@ func (v *Vault) Sync(ctx context.Context, f *lockfile.File, o SyncOptions) ([]*R
 	entries := f.Entries()
 	results, errs := make([]*Result, len(entries)), make([]error, len(entries))
 	// More than that would be refused as busy, by no fault of the caller's.
-	turns := map[string]chan struct{}{}
-	for _, r := range v.opts.Repositories {
-		turns[r.Name] = make(chan struct{}, cmp.Or(r.HTTP.MaxWaiting, transport.DefaultMaxWaiting))
+	turns := make([]chan struct{}, len(v.repos))
+	for i, r := range v.opts.Repositories {
+		turns[i] = make(chan struct{}, cmp.Or(r.HTTP.MaxWaiting, transport.DefaultMaxWaiting))
 	}
 	var wait sync.WaitGroup
 	for i, e := range entries {
 		wait.Go(func() {
-			if turn := turns[e.Repository]; turn != nil { // It may be called otherwise here.
+			for n, repo := range v.repos { // All take them in this order, so that none waits for ever.
+				if !v.mayAnswer(repo, e.Target) {
+					continue
+				}
 				select {
-				case turn <- struct{}{}:
-					defer func() { <-turn }()
+				case turns[n] <- struct{}{}:
+					defer func() { <-turns[n] }()
 				case <-ctx.Done(): // It is told of as every other call is.
 				}
 			}

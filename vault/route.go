@@ -45,6 +45,11 @@ func (r *route) matches(target string) bool {
 	return false
 }
 
+// mayAnswer tells whether a repository may be asked for a target.
+func (v *Vault) mayAnswer(repo *repo, target string) bool {
+	return slices.ContainsFunc(v.routes, func(r route) bool { return r.matches(target) && slices.Contains(r.repos, repo) })
+}
+
 // matchesPlugin tells whether it could match a version of a plugin, and whether it
 // matches all of them.
 func (r *route) matchesPlugin(publisher, name string) (could, must bool) {

@@ -119,6 +119,9 @@ func (t *trail) flush(ctx context.Context) error {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
 	case <-ctx.Done():
+		t.mu.Lock()
+		t.broken = true // Who has the turn may never come back: let a status look.
+		t.mu.Unlock()
 		return tuferr.Cancelled(ctx)
 	}
 	if t.has(upTo) {

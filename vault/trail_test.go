@@ -113,6 +113,34 @@ func TestNothingIsInstalledWithoutARecord(t *testing.T) {
 	require.NoError(t, lax.Shutdown(t.Context()))
 }
 
+// Whoever writes the log and never comes back keeps everybody from installing, and the
+// health says so.
+func TestHealthSaysThatTheAuditLogHangs(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault(audited(w))
+	w.install(v, tool("1.0.0"), InstallOptions{})
+	v.trail.turn <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+	defer cancel()
+	_, err := v.VerifyAndDownloadPlugin(ctx, tool("1.0.0").path(), InstallOptions{})
+	require.ErrorIs(t, err, hybrid.ErrCancelled)
+	require.Equal(t, HealthDown, w.status(v).Health)
+	<-v.trail.turn
+	require.Equal(t, HealthOK, w.status(v).Health)
+}
+
+// Nothing begins a log once the vault has ended.
+func TestABreakGlassAfterTheEndLeavesTheLogAlone(t *testing.T) {
+	w := newWorld(t, "one")
+	w.publish("one", tool("1.0.0"))
+	v := w.vault(audited(w))
+	require.NoError(t, v.Shutdown(t.Context()))
+	_, err := v.VerifyAndDownloadPlugin(t.Context(), tool("1.0.0").path(), glass(w, tool("1.0.0")))
+	require.ErrorIs(t, err, hybrid.ErrUsage)
+	require.NoDirExists(t, filepath.Join(w.dir, "audit"))
+}
+
 // A status asked for after the end writes nothing any more.
 func TestStatusAfterTheEndLeavesTheLogAlone(t *testing.T) {
 	w := newWorld(t, "one")

@@ -44,6 +44,8 @@ type Plugin struct {
 	Denied *policy.Denial `json:"denied,omitempty"`
 	// claimed is the publisher that a manifest of another path names.
 	claimed string
+	// unsure says that a repository that would have to agree on it could not be listed.
+	unsure bool
 	// others are what the others in Agree say of it.
 	others []*Plugin
 }

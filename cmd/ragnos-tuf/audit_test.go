@@ -82,6 +82,7 @@ func TestSentences(t *testing.T) {
 		`{"code":"break_glass","target":"p","evidence":{"class":"usage","code":"usage"}}`:                                           "a break-glass for p was refused: it was not confirmed, or is none that can be used",
 		`{"code":"break_glass","target":"p","evidence":{"class":"usage","code":"usage","by":"dana","reason":"why"}}`:                "a break-glass for p, which dana wanted (why), was refused: it was not confirmed, or is none that can be used",
 		`{"code":"break_glass","repository":"one","target":"p","evidence":{"code":"expired","by":"dana","reason":"why"}}`:           "repository one: a break-glass for p, which dana wanted (why), opened nothing: the metadata has expired (expired)",
+		`{"code":"break_glass","target":"p","evidence":{"class":"verdict","code":"invalid_name"}}`:                                  "a break-glass for p opened nothing: the target name is not acceptable (invalid_name)",
 		`{"code":"break_glass","repository":"one","target":"p","evidence":{"digest":"abc","rule":"yanked","to":"1"}}`:               "repository one: by break-glass p 1 was opened, against rule yanked",
 		`{"code":"audit","count":10}`:                          "10 events could not be written here",
 		`{"code":"audit","count":1}`:                           "1 event could not be written here",

@@ -90,7 +90,7 @@ func breakGlass(e *onRecord) string {
 	switch {
 	case x.Code == protocol.CodeUsage:
 		return e.somewhere("a break-glass for " + e.subject() + e.wanted() + " was refused: it was not confirmed, or is none that can be used")
-	case x.Code != "" && x.By != "":
+	case x.Code != "" && (x.By != "" || x.Code != protocol.CodeExpired): // Only expiry can be overridden.
 		return e.somewhere("a break-glass for " + e.subject() + e.wanted() + " opened nothing: " + e.why())
 	case x.By == "" && x.Code == "":
 		return e.somewhere(fmt.Sprintf("by break-glass %s was opened, against rule %s", e.plugin(), x.Rule))

@@ -24,8 +24,10 @@ package otelsetup
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -168,12 +170,26 @@ func (s *Setup) End() {
 // failed is told of everything that goes wrong later, and passes on the first.
 func (s *Setup) failed(err error) {
 	s.trouble.Do(func() {
-		s.log.Warn("telemetry cannot be delivered; this is said once", "error", err.Error())
+		s.log.Warn("telemetry cannot be delivered; this is said once", "error", discreet(err))
 	})
 }
 
 func (s *Setup) unusable(err error) {
-	s.log.Warn("telemetry is not as the environment asks", "error", err.Error())
+	s.log.Warn("telemetry is not as the environment asks", "error", discreet(err))
+}
+
+// discreet is the text of an error without what it quotes of these variables: it may
+// be a token in the wrong place.
+func discreet(err error) string {
+	text := err.Error()
+	for _, name := range []string{"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"} {
+		for part := range strings.SplitSeq(os.Getenv(name), ",") {
+			if part = strings.TrimSpace(part); part != "" && strings.Contains(text, part) {
+				return "the value of " + name + " cannot be used"
+			}
+		}
+	}
+	return text
 }
 
 // scrapeLog is a [promhttp.Logger].
@@ -204,7 +220,8 @@ func (l loud) Handle(ctx context.Context, r slog.Record) error {
 	said := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		err, _ := a.Value.Any().(error)
-		quotes := slices.Contains([]string{"input", "key", "value", "url"}, a.Key) || err != nil && strings.Contains(err.Error(), `"`)
+		quotes := slices.Contains([]string{"input", "key", "value", "url", "file"}, a.Key) ||
+			err != nil && (strings.Contains(err.Error(), `"`) || errors.As(err, new(*fs.PathError)))
 		if !quotes {
 			said.AddAttrs(a)
 		}

@@ -79,7 +79,7 @@ func TestEnvironment(t *testing.T) {
 		{env: "OTEL_TRACES_EXPORTER=console", said: "OTEL_TRACES_EXPORTER=console: only otlp and none are known here"},
 		{env: endpoint + " OTEL_EXPORTER_OTLP_PROTOCOL=grpc", said: "OTLP by grpc is not known here"},
 		{env: endpoint + " OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", metrics: true, said: "OTLP by http/json"},
-		{env: endpoint + " OTEL_RESOURCE_ATTRIBUTES=nonsense", traces: true, metrics: true, said: "missing value"},
+		{env: endpoint + " OTEL_RESOURCE_ATTRIBUTES=nonsense", traces: true, metrics: true, said: "the value of OTEL_RESOURCE_ATTRIBUTES cannot be used"},
 	} {
 		t.Run(c.env, func(t *testing.T) {
 			cleared(t)
@@ -107,6 +107,10 @@ func TestSettingsAreNotQuoted(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer s3cret", "missing '="},
 		{"OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%s3cret", "escape header value"},
 		{"OTEL_EXPORTER_OTLP_HEADERS", "Bearer s3cret=", "parse headers"},
+		{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "-----BEGIN PRIVATE KEY-----\ns3cret\n", "cannot be delivered"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "s3cret", "tls"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "a=b,s3cret", "OTEL_RESOURCE_ATTRIBUTES cannot be used"},
+		{"OTEL_TRACES_SAMPLER", "s3cret", "OTEL_TRACES_SAMPLER cannot be used"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@127.0.0.1:port", "parse url"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret/word@127.0.0.1:1", "parse url"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@127.0.0.1:1", "cannot be delivered"},
