@@ -123,7 +123,10 @@ func (c *change) carryOut(ctx context.Context, do func(*change) error) (*Proposa
 			return nil, err
 		}
 		// The files wait for their signatures where clients look for them later.
-		return newProposal(c), c.stage.commit()
+		if err := c.stage.commit(); err != nil {
+			return nil, notProposed(err)
+		}
+		return newProposal(c), nil
 	}
 	if err := c.noteKeys(); err != nil {
 		return nil, err

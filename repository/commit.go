@@ -171,6 +171,18 @@ func decided(err error) error {
 	return e
 }
 
+// notProposed says that there is no proposal, although what it needs may be written:
+// nothing of it is trusted, so no change is decided.
+func notProposed(err error) error {
+	d := (*decidedError)(nil)
+	if !errors.As(err, &d) {
+		return err
+	}
+	e := *tuferr.As(err)
+	e.Msg, e.Err, e.Hint = "nothing was proposed", d.cause, "mend the cause, and run this again"
+	return &e
+}
+
 // complete gives the staged files their names, phase by phase. It may begin
 // anywhere: what has its name already is left.
 func (s *stage) complete(moves []move) error {

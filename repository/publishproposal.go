@@ -36,19 +36,15 @@ func (r *Repository) PublishProposal(ctx context.Context, p *Proposal) error {
 		err = missing(rest)
 	}
 	if err == nil {
-		err = published(r.dropProposal(p))
+		err = r.dropProposal(p)
 	}
 	return during("proposal publish", err)
 }
 
-// published says that a change is there although its proposal could not be removed.
-func published(err error) error {
-	e := tuferr.As(err)
-	if e == nil {
-		return err
-	}
-	copied := *e
-	copied.Msg, copied.Hint = "the proposal is published, but its file is still there", "remove the file"
+// published says of an error that the proposal is published all the same.
+func published(err error, but, do string) error {
+	copied := *tuferr.As(err)
+	copied.Msg, copied.Hint = "the proposal is published, but "+but, do
 	return &copied
 }
 
@@ -71,17 +67,17 @@ func (r *Repository) kept() (paths []string, err error) {
 func (r *Repository) dropProposal(p *Proposal) error {
 	paths, err := r.kept()
 	if err != nil {
-		return err
+		return published(err, "nobody can see whether its file is still there", "remove the file, if it is")
 	}
 	for _, path := range paths {
 		if copied, err := ReadProposal(path); err != nil || p.sameAs(copied) != nil {
 			continue
 		}
-		if err := r.disk.remove(path); err != nil {
-			return err
+		if e := r.disk.remove(path); e != nil && err == nil {
+			err = published(e, "its file is still there", "remove the file")
 		}
 	}
-	return nil
+	return err
 }
 
 // missing is the error of a proposal that is not signed by enough keys.

@@ -78,29 +78,37 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // KeepFresh re-signs timestamp and snapshot whenever they are due, until ctx
-// ends. It hands every error to report and goes on: the repository stays
-// usable until the metadata expires. Each signed is called after signatures.
+// ends. It hands every error to report, and nil once it is over, and goes on: the
+// repository stays usable until the metadata expires. Each signed is called after
+// signatures.
 func (r *Repository) KeepFresh(ctx context.Context, report func(error), signed ...func()) {
 	r.keepFresh(ctx, retryResign, report, signed...)
 }
 
 func (r *Repository) keepFresh(ctx context.Context, retry time.Duration, report func(error), signed ...func()) {
+	failing := false
 	for ctx.Err() == nil {
-		wait := retry
+		began := time.Now()
 		due, renewed, err := r.resign(ctx, retry)
 		if renewed {
 			for _, f := range signed {
 				f()
 			}
 		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case err != nil:
+		}
+		wait := retry
+		if err != nil {
 			report(during("re-sign", err))
-		default:
+			wait -= time.Since(began) // Who has waited for others goes on waiting.
+		} else {
+			if failing {
+				report(nil)
+			}
 			wait = min(wait, max(due.Sub(r.clock()), 10*time.Millisecond))
 		}
+		failing = err != nil
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

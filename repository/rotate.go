@@ -252,7 +252,7 @@ func (r *Repository) doDue(ctx context.Context, report *DueReport, group []*Due)
 				report.Made = append(report.Made, path)
 			}
 		}
-		if err != nil {
+		if err != nil && p == nil { // A proposal may be there, whatever went wrong.
 			r.dropNew(made, err)
 		}
 	}

@@ -214,3 +214,35 @@ func TestADecidedKeyIsKept(t *testing.T) {
 		require.NotEmpty(t, role.Keys[0].File, role.Role)
 	}
 }
+
+// TestTheKeysOfAProposalAreKept, whether or not its file could be written: it may be
+// there.
+func TestTheKeysOfAProposalAreKept(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	lose(t, keyPath(r.Dir(), "root"))
+	require.NoError(t, os.MkdirAll(filepath.Join(r.Dir(), proposalsName, "root-2.proposal"), 0o700)) // in the way
+	report := dueNow(t, ahead(t, r, 91*day))
+	require.Equal(t, DueFailed, states(report)["timestamp key"])
+	require.FileExists(t, keyPath(r.Dir(), "timestamp-2"))
+}
+
+// TestWhatWasNotProposedIsNotSaidToBe: what a proposal needs is written first.
+func TestWhatWasNotProposedIsNotSaidToBe(t *testing.T) {
+	r := newFast(t, InitOptions{})
+	lose(t, keyPath(r.Dir(), "root"))
+	r.disk.before = func(op, path string) error {
+		if op == "rename" && filepath.Base(path) == configName {
+			return syscall.EROFS
+		}
+		return nil
+	}
+	_, p, err := r.RotateKeys(t.Context(), Rotate{Role: "timestamp"})
+	require.Nil(t, p)
+	require.ErrorContains(t, err, "nothing was proposed")
+	require.NotContains(t, err.Error(), "will be published")
+	require.NoFileExists(t, keyPath(r.Dir(), "timestamp-2"), "nobody will ever trust it")
+	r.disk.before = nil
+	_, p, err = r.RotateKeys(t.Context(), Rotate{Role: "timestamp"})
+	require.NoError(t, err)
+	require.NotNil(t, p)
+}

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/gofrs/flock"
 
@@ -67,6 +68,8 @@ func (v *verification) checkFiles(ctx context.Context) error {
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
 				// Removed meanwhile, or named as missing.
+			case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
+				v.found(KindDamaged, true, name, "is not a directory", "put the directory back from a backup")
 			case err != nil:
 				v.found(KindPermissions, true, name, fmt.Sprintf("cannot be looked into: %v", err), "let the user who serves the repository read it")
 			case !d.IsDir() && !v.expected[name]:
@@ -308,7 +311,7 @@ func (v *verification) checkKeys(ctx context.Context) error {
 		if waiting[k.KeyID] {
 			continue // Removed, it would be missing once the proposal is published.
 		}
-		v.found(KindKey, false, k.File, "signs for no role", "remove it if its role has been given other keys")
+		v.found(KindKey, false, k.File, "signs for no role", "remove it if its role has been given other keys, and no proposal that waits elsewhere names it")
 	}
 	return nil
 }

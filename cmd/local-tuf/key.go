@@ -221,9 +221,6 @@ sign once. The private half of an old key is left where it is.`,
 				role, public, _ := strings.Cut(arg, "=")
 				which = append(which, repository.Rotate{Role: role, Old: old, New: public})
 			}
-			if err := g.mayPropose("key rotate"); err != nil {
-				return err
-			}
 			r, done, err := g.openFor(cmd, *plain)
 			if err != nil {
 				return err
@@ -241,7 +238,7 @@ sign once. The private half of an old key is left where it is.`,
 				}
 			}
 			if p != nil {
-				return handProposal(cmd, g, p)
+				return handKeys(cmd, g, p)
 			}
 			return nil
 		},

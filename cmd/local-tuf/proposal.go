@@ -48,6 +48,23 @@ func keepProposal(g *global, p *repository.Proposal) (string, error) {
 	return r.KeepProposal(p)
 }
 
+// handKeys hands out a proposal that new keys have been made for: it is not lost where
+// its file cannot be written.
+func handKeys(cmd *cobra.Command, g *global, p *repository.Proposal) error {
+	err := handProposal(cmd, g, p)
+	e := tuferr.As(err)
+	if e == nil || e.Code == protocol.CodeUnsigned || g.proposal == "" {
+		return err
+	}
+	path, kept := keepProposal(&global{dir: g.dir}, p)
+	if kept != nil {
+		return err
+	}
+	told := *e
+	told.Hint = "the proposal is kept as " + path + ": give that to those who sign, and do not run this again"
+	return &told
+}
+
 func printNext(out io.Writer, path string, p *repository.Proposal) {
 	give, root := "and root.json, if they do not have it, on\n     a way that you trust", " --root root.json"
 	if p.Founds() {

@@ -137,7 +137,14 @@ func serve(ctx context.Context, s *webserver.Server, l *net.TCPListener, r *repo
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	work.Go(func() {
-		r.KeepFresh(ctx, func(err error) { w.notSigned(err, time.Now()); m.Renewed(err) }, func() { w.signed(); m.Renewed(nil) })
+		r.KeepFresh(ctx, func(err error) {
+			if err == nil {
+				w.signing()
+				return
+			}
+			w.notSigned(err, time.Now())
+			m.Renewed(err)
+		}, func() { m.Renewed(nil) })
 	})
 	work.Go(func() {
 		if err := m.serve(ctx); err != nil {

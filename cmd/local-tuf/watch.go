@@ -94,8 +94,8 @@ func (w *watch) notSigned(err error, now time.Time) {
 	w.log.Error("cannot sign anew; tried again each minute", "error", err.Error())
 }
 
-// signed takes note that they were signed anew: the failure is over.
-func (w *watch) signed() {
+// signing takes note that they are signed anew again, by whomever.
+func (w *watch) signing() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failure, w.failureAt = nil, time.Time{}

@@ -77,7 +77,7 @@ func TestWatchOfSignatures(t *testing.T) {
 	w.notSigned(errors.New("another"), now)
 	require.Len(t, logged(), 1)
 
-	w.signed()
+	w.signing()
 	require.Equal(t, repository.Healthy, health().Status, "what works again is no problem")
 	w.notSigned(errors.New("another"), now)
 	require.Len(t, logged(), 1, "again")

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -178,13 +179,16 @@ func (s *Setup) unusable(err error) {
 	s.log.Warn("telemetry is not as the environment asks", "error", discreet(err))
 }
 
+// plain are settings that are no secrets, and stand in texts about other things.
+var plain = regexp.MustCompile(`^([0-9.]+|(parentbased_)?(always_on|always_off|traceidratio))$`)
+
 // discreet is the text of an error without what it quotes of these variables: it may
 // be a token in the wrong place.
 func discreet(err error) string {
 	text := err.Error()
 	for _, name := range []string{"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"} {
 		for part := range strings.SplitSeq(os.Getenv(name), ",") {
-			if part = strings.TrimSpace(part); part != "" && strings.Contains(text, part) {
+			if part = strings.TrimSpace(part); part != "" && !plain.MatchString(part) && strings.Contains(text, part) {
 				return "the value of " + name + " cannot be used"
 			}
 		}

@@ -110,6 +110,7 @@ func TestSettingsAreNotQuoted(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "-----BEGIN PRIVATE KEY-----\ns3cret\n", "cannot be delivered"},
 		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "s3cret", "tls"},
 		{"OTEL_RESOURCE_ATTRIBUTES", "a=b,s3cret", "OTEL_RESOURCE_ATTRIBUTES cannot be used"},
+		{"OTEL_TRACES_SAMPLER_ARG", "0.1", "connection refused"},
 		{"OTEL_TRACES_SAMPLER", "s3cret", "OTEL_TRACES_SAMPLER cannot be used"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@127.0.0.1:port", "parse url"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret/word@127.0.0.1:1", "parse url"},
