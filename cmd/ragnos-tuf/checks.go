@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/ragnos-labs/vault-tuf/hybrid"
@@ -83,9 +84,13 @@ func nearest(dir string) (string, error) {
 	}
 }
 
+// localCode is the code of an error of the file system.
 func localCode(err error) protocol.Code {
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return protocol.CodePermissions
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return protocol.CodeDiskFull
 	}
 	return protocol.CodeLocalIO
 }

@@ -52,7 +52,6 @@ func (d *doctor) examineConfig(ctx context.Context) {
 	for i := range o.Repositories {
 		d.examineRepository(ctx, &o, &o.Repositories[i], &st.Repositories[i])
 	}
-	d.repository = ""
 }
 
 // mistakes makes a problem of each mistake in the options.
@@ -79,6 +78,7 @@ func (d *doctor) checkPolicy(o vault.Options) {
 	d.ok("policy", "allowed publishers: %d, patterns of target paths: %d", len(allow.Publishers), len(allow.Names))
 }
 
+// examineRepository checks one repository; what is found from here on is of it.
 func (d *doctor) examineRepository(ctx context.Context, o *vault.Options, r *vault.Repository, st *vault.RepositoryStatus) {
 	d.repository = r.Name
 	p := &patient{

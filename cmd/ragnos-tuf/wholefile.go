@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/ragnos-labs/vault-tuf/internal/tuferr"
 	"github.com/ragnos-labs/vault-tuf/protocol"
@@ -49,13 +47,7 @@ func writeWhole(what, output string, write func(io.Writer) error) (int64, error)
 
 // fileError is the error of a file that cannot be read or written.
 func fileError(what, doing, path string, err error) error {
-	e := tuferr.New(protocol.CodeLocalIO, "the %s cannot be %s", what, doing)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		e.Code = protocol.CodePermissions
-	case errors.Is(err, syscall.ENOSPC):
-		e.Code = protocol.CodeDiskFull
-	}
+	e := tuferr.New(localCode(err), "the %s cannot be %s", what, doing)
 	e.Path, e.Err = path, bare(err)
 	e.Hint = "check the path, and the space and the rights there"
 	return e
