@@ -45,7 +45,7 @@ proposal publish FILE, the repository has no metadata.`,
 				return err
 			}
 			if len(given) > 0 {
-				if err := g.mayPropose("init"); err != nil {
+				if err := g.mayFound(); err != nil {
 					return err
 				}
 			}

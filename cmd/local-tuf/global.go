@@ -48,13 +48,13 @@ func (g *global) openFor(cmd *cobra.Command, plain bool) (r *repository.Reposito
 	return r, forget, err
 }
 
-// mayPropose refuses a file for a proposal that is there already, before anything
-// is made: keys, or a repository, that nobody has a proposal for would stay behind.
-func (g *global) mayPropose(op string) error {
+// mayFound refuses a file for a proposal that is there already, before anything is
+// made: a repository that nobody has a proposal for would stay behind.
+func (g *global) mayFound() error {
 	if _, err := os.Lstat(g.proposal); err != nil {
 		return nil // There is none, or it is not to be had: writing it says why.
 	}
-	return &tuferr.Error{Code: protocol.CodeUsage, Op: op, Path: g.proposal, Msg: "the file for a proposal is there already",
+	return &tuferr.Error{Code: protocol.CodeUsage, Op: "init", Path: g.proposal, Msg: "the file for a proposal is there already",
 		Hint: "choose another name; nothing was changed"}
 }
 
